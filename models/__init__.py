@@ -1,0 +1,1 @@
+"""The relforge library: relational schema to predictions, without an orchestrator."""

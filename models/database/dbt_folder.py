@@ -1,0 +1,237 @@
+"""Writes the dbt folder of a database: sources, staging models with keys, and task models.
+
+The folder is the database's declaration, meant to be read, changed and committed by its owner;
+`models.database.manifest` reads it back through dbt. It is written aside and renamed into place, so
+that an interrupted import leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.database.durations import format_duration
+from models.database.schema import Column, RelationalSchema, Table, Task
+
+
+class DeclarationError(ValueError):
+    """A database's declaration is faulty; the message lists every fault with its mend."""
+
+
+def identifier(name: str) -> str:
+    """A name as a dbt, SQL and asset identifier: `rel-f1` becomes `rel_f1`."""
+    cleaned = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_").lower()
+    if not cleaned:
+        raise DeclarationError(f"no identifier can be made from the name {name!r}")
+    return cleaned if not cleaned[0].isdigit() else f"t_{cleaned}"
+
+
+def model_name(database: str, table: str) -> str:
+    """The dbt model of a table or task: unique in the project, so prefixed by its database."""
+    return f"{database}__{table}"
+
+
+def write_database_folder(
+    project: Path,
+    schema: RelationalSchema,
+    task_sql: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
+    source_names: Mapping[str, str] | None = None,
+) -> Path:
+    """Writes `models/<database>/` of the dbt project from a schema whose columns have SQL types.
+
+    Args:
+        project: The dbt project's folder.
+        schema: Tables, keys, tasks and source to declare.
+        task_sql: Text of each task's model, by task name.
+        notes: What the import guessed, for the user to review; written to the folder's README.
+        source_names: Raw table name by staging table name, where the two differ.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DeclarationError: the folder exists already.
+    """
+    folder = project / "models" / schema.database
+    if folder.exists():
+        raise DeclarationError(
+            f"database {schema.database!r} is declared already in {folder}; "
+            "edit it there, or delete the folder to import it anew"
+        )
+    # Outside model-paths: a half-written folder must not be seen by a concurrent dbt parse.
+    aside = project / f".{schema.database}-{uuid.uuid4().hex}"
+    try:
+        _write(aside, schema, dict(task_sql or {}), notes, dict(source_names or {}))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _write(
+    folder: Path,
+    schema: RelationalSchema,
+    task_sql: dict[str, str],
+    notes: tuple[str, ...],
+    source_names: dict[str, str],
+) -> None:
+    staging, tasks = folder / "staging", folder / "tasks"
+    staging.mkdir(parents=True)
+    _write_yaml(folder / "_sources.yml", {"version": 2, "sources": [_source(schema, source_names)]})
+    declarations = [_staging_declaration(schema, table) for table in schema.tables]
+    _write_yaml(staging / "_staging.yml", {"version": 2, "models": declarations})
+    for table in schema.tables:
+        raw = source_names.get(table.name, table.name)
+        path = staging / f"{model_name(schema.database, table.name)}.sql"
+        path.write_text(_staging_sql(schema.database, table, raw))
+    if schema.tasks:
+        tasks.mkdir()
+    for task in schema.tasks:
+        name = model_name(schema.database, task.name)
+        (tasks / f"{name}.sql").write_text(task_sql[task.name].rstrip() + "\n")
+        declaration = {"version": 2, "models": [_task_declaration(schema, task)]}
+        _write_yaml(tasks / f"{name}.yml", declaration)
+    if notes:
+        lines = "\n".join(f"- {note}" for note in notes)
+        (folder / "REVIEW.md").write_text(f"# To review in {schema.database}\n\n{lines}\n")
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _source(schema: RelationalSchema, source_names: dict[str, str]) -> dict[str, Any]:
+    source: dict[str, Any] = {"kind": schema.source.kind}
+    if schema.source.location:
+        source["location"] = schema.source.location
+    if schema.source.options:
+        source["options"] = dict(schema.source.options)
+    database: dict[str, Any] = {"title": schema.title or schema.database, "source": source}
+    if schema.default_as_of:
+        database["default_as_of"] = schema.default_as_of.isoformat(sep=" ")
+    if schema.first_as_of:
+        database["first_as_of"] = schema.first_as_of.date().isoformat()
+    tables = [{"name": source_names.get(name, name)} for name in schema.table_names]
+    return {
+        "name": schema.database,
+        "schema": f"{schema.database}_raw",
+        "description": schema.description,
+        "config": {"meta": {"relforge": {"database": database}}},
+        "tables": tables,
+    }
+
+
+def _staging_sql(database: str, table: Table, raw: str) -> str:
+    times = {table.time_column}
+    columns = ",\n".join(f"    {_cast(column, column.name in times)}" for column in table.columns)
+    return f"select\n{columns}\nfrom {{{{ source('{database}', '{raw}') }}}}\n"
+
+
+def _cast(column: Column, is_event_time: bool) -> str:
+    quoted = '"' + column.name.replace('"', '""') + '"'
+    # An unparseable event time becomes NULL here and is reported by the quality gate with its rows.
+    function = "try_cast" if is_event_time else "cast"
+    sql_type = "TIMESTAMP" if is_event_time else column.sql_type
+    return f"{function}({quoted} as {sql_type}) as {quoted}"
+
+
+def _staging_declaration(schema: RelationalSchema, table: Table) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"name": model_name(schema.database, table.name)}
+    if table.description:
+        declaration["description"] = table.description
+    if table.time_column:
+        declaration["config"] = {"event_time": table.time_column}
+    constraints = _composite_constraints(schema, table)
+    if constraints:
+        declaration["constraints"] = constraints
+    declaration["columns"] = [_column(schema, table, column) for column in table.columns]
+    return declaration
+
+
+def _composite_constraints(schema: RelationalSchema, table: Table) -> list[dict[str, Any]]:
+    # dbt's tests speak of one column; keys of several are constraints, read but not enforced.
+    constraints: list[dict[str, Any]] = []
+    if len(table.primary_key) > 1:
+        constraints.append({"type": "primary_key", "columns": list(table.primary_key)})
+    for key in schema.parents(table.name):
+        if len(key.columns) > 1:
+            constraints.append(
+                {
+                    "type": "foreign_key",
+                    "columns": list(key.columns),
+                    "to": f"ref('{model_name(schema.database, key.parent)}')",
+                    "to_columns": list(key.parent_columns),
+                }
+            )
+    return constraints
+
+
+def _column(schema: RelationalSchema, table: Table, column: Column) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": column.name, "quote": True, "data_type": column.sql_type}
+    if column.description:
+        entry["description"] = column.description
+    if column.semantic_type:
+        meta = {"relforge": {"semantic_type": column.semantic_type.value}}
+        entry["config"] = {"meta": meta}
+    tests: list[Any] = []
+    if table.primary_key == (column.name,):
+        tests += ["unique", "not_null"]
+    for key in schema.parents(table.name):
+        if key.columns == (column.name,):
+            arguments = {
+                "to": f"ref('{model_name(schema.database, key.parent)}')",
+                "field": _quoted_field(key.parent_columns[0]),
+            }
+            test: dict[str, Any] = {"arguments": arguments}
+            meta_key: dict[str, Any] = {}
+            if key.tolerance:
+                meta_key["tolerance"] = key.tolerance
+                # dbt's own test has no tolerance: it may warn, our quality gate decides.
+                test["config"] = {"severity": "warn"}
+            if key.proposed:
+                meta_key["proposed"] = True
+            if meta_key:
+                test.setdefault("config", {})["meta"] = {"relforge": meta_key}
+            tests.append({"relationships": test})
+    if tests:
+        entry["data_tests"] = tests
+    return entry
+
+
+def _quoted_field(name: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def _task_declaration(schema: RelationalSchema, task: Task) -> dict[str, Any]:
+    meta: dict[str, Any] = {
+        "title": task.title or task.name,
+        "entity_table": model_name(schema.database, task.entity_table),
+        "entity_column": task.entity_column,
+        "time_column": task.time_column,
+        "label_column": task.label_column,
+        "type": task.task_type.value,
+        "window": format_duration(task.window),
+        "stride": format_duration(task.stride),
+        "evaluation_cutoffs": task.evaluation_cutoffs,
+        "validation_span": format_duration(task.validation_span),
+        "metric": task.metric.value,
+        "protocol": task.protocol.value,
+    }
+    if task.hidden_columns:
+        meta["hidden_columns"] = [
+            [model_name(schema.database, table), column] for table, column in task.hidden_columns
+        ]
+    return {
+        "name": model_name(schema.database, task.name),
+        "description": task.description,
+        "config": {"meta": {"relforge": {"task": meta}}},
+    }
