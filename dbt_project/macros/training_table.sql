@@ -107,7 +107,17 @@ order by cutoff_time, entity
         'stride': task.get('stride', task.window),
         'validation_span': task.validation_span,
         'evaluation_cutoffs': task.get('evaluation_cutoffs', 1),
+        'default_as_of': relforge.benchmark_as_of(),
     }) -%}
+{% endmacro %}
+
+
+{#- The benchmark's test timestamp that the database's sources declare, if any. -#}
+{% macro benchmark_as_of() %}
+    {%- for source in graph.sources.values() if source.fqn[1] == model.fqn[1] -%}
+        {%- set meta = (source.source_meta or source.config.meta or {}).get('relforge', {}) -%}
+        {%- do return(meta.get('database', {}).get('default_as_of')) -%}
+    {%- endfor -%}
 {% endmacro %}
 
 

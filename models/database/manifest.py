@@ -112,7 +112,7 @@ class _Reader:
 
     def _source_order(self, node: Node) -> tuple[int, str]:
         # Tables keep the order in which the sources were declared, which the owner chose.
-        order = [source for source in self.manifest["sources"] if source.split(".")[-2:]]
+        order = list(self.manifest["sources"])
         parents = [order.index(p) for p in node["depends_on"]["nodes"] if p in order]
         return (min(parents) if parents else len(order), node["name"])
 
@@ -132,12 +132,18 @@ class _Reader:
                 break
         declared = dict(meta.get("database", {}))
         default_as_of = self._moment(declared.get("default_as_of"), "default_as_of")
-        source = declared.get("source", {"kind": "warehouse"})
+        source = declared.get("source", {})
+        if not source.get("kind"):
+            self._fault(
+                "sources: no source is declared; add config.meta.relforge.database.source with kind "
+                "(demo, relbench or attached) and location to _sources.yml"
+            )
         return {
             "source": SourceDeclaration(
                 str(source.get("kind", "attached")),
                 str(source.get("location", "")),
                 tuple(sorted((str(k), str(v)) for k, v in source.get("options", {}).items())),
+                tuple(node["identifier"] for node in sources),
             ),
             "title": str(declared.get("title", self.database)),
             "description": sources[0].get("source_description", "") if sources else "",
@@ -204,7 +210,11 @@ class _Reader:
         }
         for key in sorted(
             keys,
-            key=lambda k: (order.get(k.table, 0), columns[k.table].get(k.columns[0], 999), k.parent),
+            key=lambda k: (
+                order.get(k.table, 0),
+                columns[k.table].get(k.columns[0], 999),
+                k.parent,
+            ),
         ):
             parent = next((table for table in tables if table.name == key.parent), None)
             if parent is None:
@@ -375,7 +385,9 @@ def _unquoted(name: str) -> str:
 
 def _meta(node: Node) -> dict[str, Any]:
     """The `relforge` block of a node's, column's or test's meta, wherever dbt put it."""
-    return _relforge_meta((node.get("config") or {}).get("meta")) or _relforge_meta(node.get("meta"))
+    return _relforge_meta((node.get("config") or {}).get("meta")) or _relforge_meta(
+        node.get("meta")
+    )
 
 
 def _relforge_meta(meta: Any) -> dict[str, Any]:

@@ -122,7 +122,9 @@ def _schema(dataset: RelBenchDataset, location: str) -> RelationalSchema:
     for raw, spec in manifest.tables.items():
         path = dataset.db_dir / f"{raw}.parquet"
         if not path.exists():
-            faults.append(f"table {raw}: {path} does not exist; add it or drop it from the manifest")
+            faults.append(
+                f"table {raw}: {path} does not exist; add it or drop it from the manifest"
+            )
             continue
         columns = parquet_columns(path)
         named = [spec.pkey, spec.time_col, *spec.fkeys]

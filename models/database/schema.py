@@ -156,12 +156,14 @@ class Task:
 class SourceDeclaration:
     """Where the rows of a database come from.
 
-    `kind` is `demo`, `relbench` or `attached`; `location` a path, hub name or URL without secrets.
+    `kind` is `demo`, `relbench` or `attached`; `location` a path, hub name or URL without secrets;
+    `tables` the raw tables that dbt's sources name.
     """
 
     kind: str
     location: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,9 @@ class RelationalSchema:
         for table in self.tables:
             if table.name == name:
                 return table
-        raise KeyError(f"database {self.database!r} has no table {name!r} (has: {self.table_names})")
+        raise KeyError(
+            f"database {self.database!r} has no table {name!r} (has: {self.table_names})"
+        )
 
     def task(self, name: str) -> Task:
         """The task of that name or title; KeyError lists the tasks."""

@@ -1,0 +1,234 @@
+"""Raw tables: what a source holds, whether it has changed, and its copy as Parquet.
+
+Three kinds of source: the embedded demo, a RelBench folder or hub name, and anything that DuckDB
+attaches. All three end as one Parquet file per raw table, in a fixed row order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import duckdb
+
+from models.artifacts.recipe import code_version, digest, file_digest
+from models.database.dbt_folder import DeclarationError, identifier
+from models.database.schema import RelationalSchema, SourceDeclaration
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Source(Protocol):
+    """A source of raw tables."""
+
+    def columns(self) -> dict[str, list[str]]:
+        """Column names of every raw table that the source holds."""
+
+    def fingerprints(self, tables: tuple[str, ...]) -> dict[str, str]:
+        """A digest of each table's content; it changes whenever a row does."""
+
+    def write(self, table: str, path: Path) -> None:
+        """Writes one raw table to Parquet."""
+
+
+def open_database_source(schema: RelationalSchema) -> Source:
+    """The source that a database declares.
+
+    Raises:
+        DeclarationError: unknown kind of source.
+        SourceError: it cannot be reached; the message says why.
+    """
+    source = schema.source
+    if source.kind == "demo":
+        return DemoSource(source)
+    if source.kind == "relbench":
+        return RelBenchSource(schema)
+    if source.kind == "attached":
+        return AttachedSource(source)
+    raise DeclarationError(
+        f"database {schema.database!r}: unknown kind of source {source.kind!r}; "
+        "one of demo, relbench, attached"
+    )
+
+
+def check_tables(schema: RelationalSchema, source: Source) -> None:
+    """Fails, naming every missing table, if the source lacks tables that dbt's sources name.
+
+    Raises:
+        DeclarationError: with the mend.
+    """
+    held = source.columns()
+    missing = [table for table in schema.source.tables if table not in held]
+    if missing:
+        raise DeclarationError(
+            f"database {schema.database!r}: the source {schema.source.location or 'demo'} has no "
+            f"table {', '.join(missing)} (it has: {', '.join(sorted(held)) or 'none'}). Restore it, "
+            "or take it out of _sources.yml and remove its staging model."
+        )
+
+
+def write_raw_tables(schema: RelationalSchema, source: Source, folder: Path) -> dict[str, int]:
+    """Copies every declared raw table to `<folder>/<table>.parquet`; returns their row counts."""
+    counts: dict[str, int] = {}
+    for table in schema.source.tables:
+        path = folder / f"{table}.parquet"
+        source.write(table, path)
+        counts[table] = parquet_rows(path)
+    return counts
+
+
+def parquet_rows(path: Path) -> int:
+    """The number of rows of a Parquet file, from its footer."""
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.read_metadata(path).num_rows)
+
+
+def last_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime | None:
+    """The time of the newest row of the database, over staged or raw tables; None without any."""
+    return _extreme_event(tables, schema, "max")
+
+
+def first_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime | None:
+    """The time of the oldest row of the database."""
+    return _extreme_event(tables, schema, "min")
+
+
+def _extreme_event(
+    tables: Mapping[str, Path], schema: RelationalSchema, function: str
+) -> datetime | None:
+    found: list[datetime] = []
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for table in schema.tables:
+            if table.time_column and table.name in tables:
+                column = table.time_column.replace('"', '""')
+                row = connection.execute(
+                    f'select {function}(try_cast("{column}" as timestamp)) from read_parquet(?)',
+                    [str(tables[table.name])],
+                ).fetchone()
+                if row and row[0] is not None:
+                    found.append(row[0])
+    if not found:
+        return None
+    return max(found) if function == "max" else min(found)
+
+
+class DemoSource:
+    """The embedded shop, generated from its declared options."""
+
+    def __init__(self, source: SourceDeclaration) -> None:
+        self._options = {name: int(value) for name, value in source.options}
+        self._tables: dict[str, pl.DataFrame] = {}
+
+    def _generate(self) -> dict[str, pl.DataFrame]:
+        if not self._tables:
+            from models.synthetic.shop import ShopConfig, generate_shop
+
+            self._tables = generate_shop(ShopConfig(**self._options))
+        return self._tables
+
+    def columns(self) -> dict[str, list[str]]:
+        """Column names of every table."""
+        return {name: frame.columns for name, frame in self._generate().items()}
+
+    def fingerprints(self, tables: tuple[str, ...]) -> dict[str, str]:
+        """The generator's code and options stand for the content: it is deterministic."""
+        made_from = digest(f"{code_version('models/synthetic')}:{sorted(self._options.items())}")
+        return dict.fromkeys(tables, made_from)
+
+    def write(self, table: str, path: Path) -> None:
+        """Writes one table to Parquet."""
+        self._generate()[table].write_parquet(path)
+
+
+class RelBenchSource:
+    """A RelBench folder: `db/*.parquet`, and the label tables of tasks without SQL."""
+
+    def __init__(self, schema: RelationalSchema) -> None:
+        from models.database.relbench_import import load_dataset
+
+        self._dataset = load_dataset(schema.source.location)
+        self._keys = {
+            identifier(name): spec.pkey for name, spec in self._dataset.manifest.tables.items()
+        }
+        self._files = {
+            name: self._dataset.db_dir / f"{name}.parquet" for name in self._dataset.manifest.tables
+        }
+        for task in schema.tasks:
+            for split in ("train", "val", "test"):
+                name = f"{task.name}__{split}"
+                if name in schema.source.tables:
+                    folder = self._dataset.dataset_dir / "tasks" / (task.title or task.name)
+                    self._files[name] = folder / f"{split}.parquet"
+
+    def columns(self) -> dict[str, list[str]]:
+        """Column names of every Parquet file that is there."""
+        from models.database.relbench_import import parquet_columns
+
+        return {
+            name: list(parquet_columns(path)) for name, path in self._files.items() if path.exists()
+        }
+
+    def fingerprints(self, tables: tuple[str, ...]) -> dict[str, str]:
+        """Digests of the files' bytes."""
+        return {table: file_digest(self._files[table]) for table in tables}
+
+    def write(self, table: str, path: Path) -> None:
+        """Copies one table; a NaN is no value, so it becomes NULL as RelBench's queries see it."""
+        from models.database.relbench_import import parquet_columns
+
+        columns = parquet_columns(self._files[table])
+        expressions = ", ".join(
+            f"case when isnan({_quoted(name)}) then null else {_quoted(name)} end as {_quoted(name)}"
+            if kind in ("FLOAT", "DOUBLE")
+            else _quoted(name)
+            for name, kind in columns.items()
+        )
+        key = self._keys.get(identifier(table))
+        order = f"order by {_quoted(key)}" if key else ""
+        target = str(path).replace("'", "''")
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"copy (select {expressions} from read_parquet(?) {order}) "
+                f"to '{target}' (format parquet, compression zstd)",
+                [str(self._files[table])],
+            )
+
+
+class AttachedSource:
+    """Any database that DuckDB attaches; it is opened for each use and never held."""
+
+    def __init__(self, source: SourceDeclaration) -> None:
+        self._source = source
+
+    def columns(self) -> dict[str, list[str]]:
+        """Column names of every table, as they are staged."""
+        from models.database.attach import open_source
+
+        with open_source(self._source) as database:
+            return {
+                table: [name for name, _ in database.staged_columns(table)]
+                for table in database.table_names()
+            }
+
+    def fingerprints(self, tables: tuple[str, ...]) -> dict[str, str]:
+        """Order-independent digests of the rows, computed by one scan a table."""
+        from models.database.attach import open_source
+
+        with open_source(self._source) as database:
+            return {table: database.content_fingerprint(table) for table in tables}
+
+    def write(self, table: str, path: Path) -> None:
+        """Copies one table to Parquet."""
+        from models.database.attach import open_source
+
+        with open_source(self._source) as database:
+            database.copy_to_parquet(table, path)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,37 @@
+"""Where relforge keeps its state and its dbt project; overridable by environment variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Folders of one installation.
+
+    RELFORGE_HOME: artifacts, warehouses and the Dagster instance (default `.relforge`).
+    RELFORGE_DBT_PROJECT: the dbt project that declares the databases (default `dbt_project`).
+    """
+
+    home: Path
+    dbt_project: Path
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """The settings of this process."""
+        home = Path(os.environ.get("RELFORGE_HOME", ROOT / ".relforge")).expanduser().resolve()
+        project = os.environ.get("RELFORGE_DBT_PROJECT", ROOT / "dbt_project")
+        return cls(home, Path(project).expanduser().resolve())
+
+    @property
+    def store(self) -> Path:
+        """The artifact store."""
+        return self.home / "store"
+
+    def warehouse(self, database: str) -> Path:
+        """The DuckDB file of a database. Its stem is the catalogue's name in dbt's manifest."""
+        return self.home / "warehouse" / database / "warehouse.duckdb"
