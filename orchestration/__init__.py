@@ -1,0 +1,1 @@
+"""Dagster wiring: definitions, jobs, schedules and the command line."""

@@ -1,0 +1,1 @@
+"""Window aggregates along schema paths, compiled to SQL."""

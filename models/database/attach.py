@@ -14,23 +14,26 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 
-from models.database.profile import parquet_relation
-from models.database.schema import ForeignKey, SourceDeclaration
+from models.database.profile import TableProfile, parquet_relation, profile_table
+from models.database.schema import SourceDeclaration
 from models.database.semantic_types import staged_expression
 from models.database.text import (
     DRIVER_OPTIONS,
     PASSWORD_VARIABLE,
+    DeclaredKeys,
     Location,
     SourceError,
+    escaped,
+    folder_tables,
+    group_keys,
     keys_query,
     literal,
     quote,
@@ -42,10 +45,19 @@ from models.database.text import (
 __all__ = ["AttachedDatabase", "DeclaredKeys", "SourceError", "open_source", "parse_location"]
 
 CONNECT_SECONDS = 5
+_SNAPSHOT = "BEGIN TRANSACTION READ ONLY"
 _DEFAULT_PORT = {"postgres": "5432", "mysql": "3306"}
 _DEFAULT_SCHEMA = {"postgres": "public", "sqlite": "main", "duckdb": "main"}
+# MySQL would group and sort text by its collation, in which 'a' equals 'A'.
+_MYSQL_SETTINGS = {
+    "mysql_aggregate_pushdown_enabled": "false",
+    "mysql_order_pushdown_enabled": "false",
+    "mysql_incomplete_dates_as_nulls": "true",
+    "mysql_session_time_zone": "+00:00",
+}
 _PROBLEMS = (
     (r"database .* does not exist|Unknown database", "the server has no such database"),
+    (r"Access denied .* to database", "the server has no such database, or the user no access"),
     (r"authentication failed|Access denied|no password supplied|role .* does not exist",
      "the server refused the user or the password; check the user and set {variable}"),
     (r"no pg_hba.conf entry|SSL|certificate", "the server refused this kind of connection; "
@@ -57,12 +69,7 @@ _PROBLEMS = (
 )  # fmt: skip
 
 
-class DeclaredKeys(NamedTuple):
-    """Keys that the database itself declares, restricted to the tables that are read."""
-
-    primary: dict[str, tuple[str, ...]]
-    unique: dict[str, list[tuple[str, ...]]]
-    foreign: list[ForeignKey]
+T = TypeVar("T")
 
 
 def parse_location(location: str) -> SourceDeclaration:
@@ -121,6 +128,7 @@ class AttachedDatabase:
         self._scratch = tempfile.mkdtemp(prefix="relforge-attach-")
         self._columns: dict[str, list[tuple[str, str]]] = {}
         self._keys: DeclaredKeys | None = None
+        self._in_snapshot = False
         self.connection = duckdb.connect(
             config={"autoinstall_known_extensions": False, "temp_directory": self._scratch}
         )
@@ -134,9 +142,7 @@ class AttachedDatabase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -154,13 +160,13 @@ class AttachedDatabase:
     def columns(self, table: str) -> list[tuple[str, str]]:
         """Every column of a table with the type it has in the source."""
         if table not in self._columns:
-            rows = self._run(f"DESCRIBE SELECT * FROM {self._relation(table)}", table)
+            rows = self.query(f"DESCRIBE SELECT * FROM {self._relation(table)}", table)
             self._columns[table] = [(row[0], row[1]) for row in rows]
         return self._columns[table]
 
     def staged_columns(self, table: str) -> list[tuple[str, str]]:
         """The columns that are staged, with the type they have then."""
-        rows = self._run(f"DESCRIBE SELECT * FROM {self.staged(table)}", table)
+        rows = self.query(f"DESCRIBE SELECT * FROM {self.staged(table)}", table)
         return [(row[0], row[1]) for row in rows]
 
     def dropped(self, table: str) -> tuple[str, ...]:
@@ -185,14 +191,14 @@ class AttachedDatabase:
 
     def row_count(self, table: str) -> int:
         """Number of rows."""
-        return int(self._run(f"SELECT count(*) FROM {self._relation(table)}", table)[0][0])
+        return int(self.query(f"SELECT count(*) FROM {self._relation(table)}", table)[0][0])
 
     def content_fingerprint(self, table: str) -> str:
         """Hash of a table's staged columns and rows, in one scan and whatever the row order."""
         columns = self.staged_columns(table)
         names = ", ".join(quote(name) for name, _ in columns)
         # DuckDB's hash of several columns is linear in the last one; hashing it again is not.
-        rows = self._run(
+        rows = self.query(
             "SELECT count(*), bit_xor(h), sum(h::HUGEINT)::VARCHAR"
             f" FROM (SELECT hash(hash({names})) AS h FROM {self.staged(table)})",
             table,
@@ -216,7 +222,7 @@ class AttachedDatabase:
         partial = path.with_name(path.name + ".partial")
         copy = f"COPY (FROM {self.staged(table)} ORDER BY {order}) TO {literal(str(partial))}"
         try:
-            self._run(f"{copy} (FORMAT parquet, ROW_GROUP_SIZE 122880)", table)
+            self.query(f"{copy} (FORMAT parquet, ROW_GROUP_SIZE 122880)", table)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -225,7 +231,7 @@ class AttachedDatabase:
     def last_event(self, columns: Mapping[str, str | None]) -> datetime | None:
         """The latest event over the time columns given by table; None without any event."""
         latest = [
-            self._run(
+            self.query(
                 f"SELECT max(TRY_CAST({quote(name)} AS TIMESTAMP)) FROM {self.staged(table)}", table
             )[0][0]
             for table, name in columns.items()
@@ -233,11 +239,24 @@ class AttachedDatabase:
         ]
         return max((event for event in latest if event is not None), default=None)
 
+    def profile(self, table: str) -> TableProfile:
+        """Statistics of the staged columns of a table."""
+        relation = self.staged(table)
+        return self._guard(lambda: profile_table(relation, self.connection), table)
+
+    def query(self, sql: str, what: str) -> list[tuple[Any, ...]]:
+        """Rows of a query over `staged` tables; `what` names its subject in errors.
+
+        Raises:
+            SourceError: the query fails.
+        """
+        return self._guard(lambda: self.connection.execute(sql).fetchall(), what)
+
     def declared_keys(self) -> DeclaredKeys:
         """Primary, unique and foreign keys as the database declares them (none for files)."""
         if self._keys is None:
             query = keys_query(self._location.kind, self._schema)
-            self._keys = _group_keys(self._run(query, "the keys") if query else [], self._relations)
+            self._keys = group_keys(self.query(query, "the keys") if query else [], self._relations)
         return self._keys
 
     def _relation(self, table: str) -> str:
@@ -253,12 +272,12 @@ class AttachedDatabase:
     def _csv_relation(self, path: str, table: str) -> str:
         """A read_csv call with the types of the whole file, codes such as 00123 kept as text."""
         read = f"read_csv({literal(path)}, header = true, nullstr = ['', 'NULL', '\\N']"
-        rows = self._run(f"DESCRIBE SELECT * FROM {read}, sample_size = -1)", table)
+        rows = self.query(f"DESCRIBE SELECT * FROM {read}, sample_size = -1)", table)
         types = {row[0]: row[1] for row in rows}
         numbers = [name for name, kind in types.items() if kind in ("BIGINT", "DOUBLE")]
         if numbers:
             tests = ", ".join(f"bool_or({quote(name)} SIMILAR TO '0[0-9].*')" for name in numbers)
-            padded = self._run(f"SELECT {tests} FROM {read}, all_varchar = true)", table)[0]
+            padded = self.query(f"SELECT {tests} FROM {read}, all_varchar = true)", table)[0]
             types |= {name: "VARCHAR" for name, code in zip(numbers, padded, strict=True) if code}
         listed = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
         return f"{read}, types = {{{listed}}})"
@@ -273,14 +292,18 @@ class AttachedDatabase:
                 f"{path.absolute()} does not exist (in a URL, an absolute path takes four slashes)"
             )
         if kind == "folder":
-            return _folder_tables(path)
+            return {
+                name: parquet_relation(file) if is_parquet else str(file)
+                for name, (file, is_parquet) in folder_tables(path).items()
+            }
         if kind != "duckdb":
             _load_extension(self.connection, kind)
         self._connect()
         # One transaction is one snapshot: all tables are read as of the same moment.
-        self.connection.execute("BEGIN TRANSACTION READ ONLY")
+        self.connection.execute(_SNAPSHOT)
+        self._in_snapshot = True
         views = self._location.options.get("views", "").lower() in ("1", "true", "yes")
-        names = self._run(tables_query(kind, self._schema, views), "the list of tables")
+        names = self.query(tables_query(kind, self._schema, views), "the list of tables")
         found = {row[1] for row in names}
         twins = sorted(name for name in found if sum(name.lower() == n.lower() for n in found) > 1)
         if twins:
@@ -295,83 +318,49 @@ class AttachedDatabase:
     def _connect(self) -> None:
         """Run ATTACH. Server parameters travel in a secret, which DuckDB never prints."""
         at, kind = self._location, self._location.kind
-        given = {name: at.options[name] for name in DRIVER_OPTIONS.get(kind, ()) if name in at.options}
+        known = DRIVER_OPTIONS.get(kind, ())
+        given = {key: value for key, value in at.options.items() if key in known}
         options = f"TYPE {kind}, READ_ONLY"
         name = str(at.path)
         if kind in PASSWORD_VARIABLE:
             values = {"HOST": at.host, "PORT": at.port, "DATABASE": at.database, "USER": at.user}
             values["PASSWORD"] = at.password
             listed = "".join(f", {k} {literal(v)}" for k, v in values.items() if v)
-            self._run(f"CREATE TEMPORARY SECRET relforge (TYPE {kind}{listed})", "the credentials")
+            self.query(f"CREATE TEMPORARY SECRET relforge (TYPE {kind}{listed})", "the credentials")
             if kind == "postgres":
                 given = {"connect_timeout": str(CONNECT_SECONDS), **given}
                 options += f", SCHEMA {literal(self._schema)}"
             else:
-                self._run("SET mysql_incomplete_dates_as_nulls = true", "the session")
-            name = " ".join(f"{key}='{_escaped(value)}'" for key, value in given.items())
+                self._set_up_mysql()
+            name = " ".join(f"{key}='{escaped(value)}'" for key, value in given.items())
             options += ", SECRET relforge"
-        self._run(f"ATTACH {literal(name)} AS src ({options})", "")
+        self.query(f"ATTACH {literal(name)} AS src ({options})", "")
 
-    def _run(self, sql: str, what: str) -> list[tuple[Any, ...]]:
-        """Run SQL; a failure becomes a SourceError that holds neither the SQL nor a secret."""
+    def _set_up_mysql(self) -> None:
+        """Settings of the extension; older versions lack some."""
+        known = {row[0] for row in self.query("SELECT name FROM duckdb_settings()", "the settings")}
+        for name, value in _MYSQL_SETTINGS.items():
+            if name in known:
+                self.query(f"SET {name} = {literal(value)}", "the session")
+
+    def _guard(self, read: Callable[[], T], what: str) -> T:
+        """Read; a failure becomes a SourceError that holds no secret."""
         try:
-            return self.connection.execute(sql).fetchall()
+            return read()
         except duckdb.Error as error:
             problem = str(error)
+            if self._in_snapshot:
+                # A failed statement aborts the transaction; later reads need a new one.
+                self.connection.rollback()
+                self.connection.execute(_SNAPSHOT)
         # Raised outside the handler, so that no traceback carries the driver's own message.
         at = self._location
-        hidden = {at.password, literal(at.password)[1:-1], _escaped(at.password)}
-        problem = redact(problem.strip(), hidden)
+        hidden = {at.password, literal(at.password)[1:-1], escaped(at.password)}
+        problem = redact(problem.split("\n\n")[0].strip(), hidden)
         advice = next((text for pattern, text in _PROBLEMS if re.search(pattern, problem)), "")
         advice = advice.format(variable=PASSWORD_VARIABLE.get(at.kind, ""))
         subject = f"cannot read {what} of {at.label}" if what else f"cannot open {at.label}"
         raise SourceError(f"{subject}: {advice + ' ' if advice else ''}({problem})")
-
-
-def _group_keys(rows: list[tuple[Any, ...]], tables: Mapping[str, str]) -> DeclaredKeys:
-    """The catalogue's rows, one a key column, as keys."""
-    real = {name.lower(): name for name in tables}
-    grouped: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
-    for kind, constraint, table, column, parent, parent_column in rows:
-        # SQLite keeps the spelling of the REFERENCES clause, not the table's own.
-        parent = real.get(parent.lower(), "") if parent else ""
-        if table in tables and (kind != "f" or parent):
-            key = (kind, constraint, table, parent)
-            grouped.setdefault(key, []).append((column, parent_column))
-    keys = DeclaredKeys({}, {}, [])
-    for (kind, _, table, parent), pairs in sorted(grouped.items(), key=lambda item: item[0][0] == "f"):
-        columns, targets = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
-        if kind == "p":
-            keys.primary[table] = columns
-        elif kind == "u":
-            keys.unique.setdefault(table, []).append(columns)
-        else:
-            # SQLite may leave the parent's columns out, meaning its primary key.
-            targets = targets if all(targets) else keys.primary.get(parent, ())
-            keys.foreign.append(ForeignKey(table, columns, parent, targets))
-    return keys
-
-
-def _folder_tables(folder: Path) -> dict[str, str]:
-    """Tables of a folder: one a Parquet or CSV file, one a sub-folder of Parquet parts."""
-    tables: dict[str, str] = {}
-    for entry in sorted(folder.iterdir()):
-        name = re.sub(r"\.(parquet|csv|csv\.gz)$", "", entry.name, flags=re.IGNORECASE)
-        if entry.name.startswith((".", "_")):
-            continue
-        if entry.is_dir() and any(entry.rglob("*.parquet")):
-            relation = parquet_relation(entry)
-        elif entry.is_file() and name != entry.name:
-            is_parquet = entry.name.lower().endswith(".parquet")
-            relation = parquet_relation(entry) if is_parquet else str(entry)
-        else:
-            continue
-        if name.lower() in {known.lower() for known in tables}:
-            raise SourceError(f"{folder} holds table {name!r} twice; remove or rename one of them")
-        tables[name] = relation
-    if not tables:
-        raise SourceError(f"folder {folder} holds no .parquet, .csv or .csv.gz file")
-    return tables
 
 
 def _check_port(at: Location) -> None:
@@ -403,8 +392,3 @@ def _load_extension(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
             f"DuckDB {duckdb.__version__} has no {kind} extension; run `pip install "
             f"'relforge[attach]' '{package.replace('_', '-')}=={duckdb.__version__}'` ({error})"
         ) from None
-
-
-def _escaped(value: str) -> str:
-    """A value inside single quotes in a connection string."""
-    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -119,7 +119,15 @@ def _source(schema: RelationalSchema, source_names: dict[str, str]) -> dict[str,
         database["default_as_of"] = schema.default_as_of.isoformat(sep=" ")
     if schema.first_as_of:
         database["first_as_of"] = schema.first_as_of.date().isoformat()
-    tables = [{"name": source_names.get(name, name)} for name in schema.table_names]
+    tables = [
+        {
+            "name": source_names.get(table.name, table.name),
+            "columns": [{"name": name, "quote": True} for name in table.column_names],
+        }
+        for table in schema.tables
+    ]
+    declared = {table["name"] for table in tables}
+    tables += [{"name": name} for name in schema.source.table_names if name not in declared]
     return {
         "name": schema.database,
         "schema": f"{schema.database}_raw",

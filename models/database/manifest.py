@@ -24,6 +24,7 @@ from models.database.schema import (
     RelationalSchema,
     SemanticType,
     SourceDeclaration,
+    SourceTable,
     Table,
     Task,
     TaskType,
@@ -143,7 +144,10 @@ class _Reader:
                 str(source.get("kind", "attached")),
                 str(source.get("location", "")),
                 tuple(sorted((str(k), str(v)) for k, v in source.get("options", {}).items())),
-                tuple(node["identifier"] for node in sources),
+                tuple(
+                    SourceTable(node["identifier"], tuple(_unquoted(c) for c in node["columns"]))
+                    for node in sources
+                ),
             ),
             "title": str(declared.get("title", self.database)),
             "description": sources[0].get("source_description", "") if sources else "",

@@ -143,6 +143,42 @@ def is_time(sql_type: str) -> bool:
     return "[" not in kind and (kind == "DATE" or kind.startswith("TIMESTAMP"))
 
 
+def is_token(column: ColumnProfile) -> bool:
+    """Whether a column holds single words, as codes do."""
+    return is_string(column.sql_type) and (column.mean_tokens or 0.0) < 1.05
+
+
+def key_family(column: ColumnProfile) -> str:
+    """`number` or `text`, between which no key refers; empty for what cannot be a key."""
+    if is_string(column.sql_type):
+        return "text"
+    whole = all(
+        isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        for value in (column.minimum, column.maximum)
+    )
+    # Integers with nulls often arrive as doubles; their values are compared like integers.
+    return "number" if is_integer(column.sql_type) or (column.nulls and whole) else ""
+
+
+def is_compatible(column: ColumnProfile, target: ColumnProfile) -> bool:
+    """Whether values of the two columns can be equal."""
+    return key_family(column) == key_family(target) != ""
+
+
+def is_within(column: ColumnProfile, target: ColumnProfile) -> bool:
+    """Whether the range of a column lies in that of a key, which inclusion requires."""
+    low, high = (column.minimum, target.minimum), (column.maximum, target.maximum)
+    if not is_compatible(column, target) or None in low or None in high:
+        return False
+    return bool(low[0] >= low[1] and high[0] <= high[1])  # type: ignore[operator]
+
+
+def is_open_end(column: ColumnProfile) -> bool:
+    """Whether a time reaches beyond 2200, as placeholders for "never" do."""
+    year = str(column.maximum or "").split("-", 1)[0]
+    return year.isdigit() and int(year) >= 2200
+
+
 def _statistics(name: str, sql_type: str, exact: bool) -> str:
     """Seven aggregates of a column, in the order of ColumnProfile's fields from `nulls` on."""
     column = quote(name)

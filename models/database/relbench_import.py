@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from models.database.schema import (
     Protocol,
     RelationalSchema,
     SourceDeclaration,
+    SourceTable,
     Table,
     Task,
     TaskType,
@@ -108,10 +109,9 @@ def read_relbench(location: str) -> RelBenchDeclaration:
             faults.append(f"task {name}: {error}")
     if faults:
         raise DeclarationError(_listed(f"{location}: faulty task manifests", faults))
-    complete = RelationalSchema(
-        **{name: getattr(schema, name) for name in schema.__dataclass_fields__ if name != "tasks"},
-        tasks=tuple(tasks),
-    )
+    shipped_tables = tuple(SourceTable(name) for name in label_tables)
+    source = replace(schema.source, tables=shipped_tables)
+    complete = replace(schema, tasks=tuple(tasks), source=source)
     return RelBenchDeclaration(complete, task_sql, tuple(skipped), label_tables)
 
 

@@ -153,6 +153,14 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceTable:
+    """A raw table and the columns that it is declared to have (empty: not declared)."""
+
+    name: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SourceDeclaration:
     """Where the rows of a database come from.
 
@@ -163,7 +171,12 @@ class SourceDeclaration:
     kind: str
     location: str = ""
     options: tuple[tuple[str, str], ...] = ()
-    tables: tuple[str, ...] = ()
+    tables: tuple[SourceTable, ...] = ()
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the raw tables, in declared order."""
+        return tuple(table.name for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,16 @@ _CODE_WORDS = {
 }  # fmt: skip
 _FLAG_PREFIXES = {"is", "has", "flag"}
 MANY = 1000
+FEW = 100
+# Times that are not when a row's event happened, or that lie in the future of the row.
+_NEVER = {
+    "dob", "birth", "birthday", "birthdate", "born", "death", "died", "until", "end", "ends", "due",
+    "expire", "expires", "expiry", "expiration", "deadline", "to", "scheduled", "planned",
+    "expected", "estimated", "starts", "target", "next", "renews",
+}  # fmt: skip
+_WRITTEN = {"created", "recorded", "logged", "inserted", "occurred", "observed"}
+_CHANGED = {"updated", "modified", "changed", "deleted", "last", "synced", "loaded"}
+_TIME_WORDS = {"date", "timestamp", "datetime", "time", "ts", "day"}
 
 
 class MissingColumnsError(ValueError):
@@ -54,6 +64,26 @@ def staged_expression(name: str, sql_type: str) -> str | None:
     return column
 
 
+def time_rank(column: str) -> int | None:
+    """Preference of a name for an event time, 0 the best; None for times that are no event.
+
+    0: when the row was written down; 1: `*_at`, `*_on`; 2: date, timestamp, time; 3: `*_date` and
+    the like; 4: starts of a span and unclear names; 5: changes of the row.
+    """
+    name = words(column)
+    if not name or _NEVER & set(name):
+        return None
+    if _CHANGED & set(name):
+        return 5
+    if _WRITTEN & set(name):
+        return 0
+    if name[-1] in ("at", "on"):
+        return 1
+    if "start" in name or "from" in name or name[-1] not in _TIME_WORDS:
+        return 4
+    return 2 if len(name) == 1 else 3
+
+
 def infer_semantic_type(
     column_name: str, sql_type: str, profile: ColumnProfile, is_key: bool
 ) -> SemanticType | None:
@@ -67,7 +97,8 @@ def infer_semantic_type(
        integers: numerical;
     4. a string of which at least 99 % of the values parse as timestamps: timestamp;
     5. a string with 4 or more words on average and over 20 % distinct values: text;
-    6. a string of single words with over 95 % distinct values: identifier;
+    6. a string of single words with over 95 % distinct values and more than 100 of them:
+       identifier (the names of a dozen categories are categories);
     7. a string with at most 1000 distinct values, or 5 % of the rows if that is more: categorical;
     8. any other string: text if it has more than 1.5 words on average, else identifier;
     9. other types (BLOB, LIST, STRUCT, JSON): None, the column is not learned from.
@@ -177,7 +208,7 @@ def _string_type(profile: ColumnProfile) -> SemanticType:
         return SemanticType.TIMESTAMP
     if tokens >= 4 and profile.distinct_share > 0.2:
         return SemanticType.TEXT
-    if profile.distinct_share > 0.95 and tokens < 1.05:
+    if profile.distinct_share > 0.95 and profile.distinct > FEW and tokens < 1.05:
         return SemanticType.IDENTIFIER
     if profile.distinct <= max(MANY, 0.05 * profile.rows):
         return SemanticType.CATEGORICAL

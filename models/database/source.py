@@ -55,25 +55,39 @@ def open_database_source(schema: RelationalSchema) -> Source:
 
 
 def check_tables(schema: RelationalSchema, source: Source) -> None:
-    """Fails, naming every missing table, if the source lacks tables that dbt's sources name.
+    """Fails, naming each, if the source lacks tables or columns that dbt's sources declare.
 
     Raises:
         DeclarationError: with the mend.
     """
     held = source.columns()
-    missing = [table for table in schema.source.tables if table not in held]
-    if missing:
+    faults = []
+    for table in schema.source.tables:
+        if table.name not in held:
+            faults.append(
+                f"table {table.name}: missing (the source has: {', '.join(sorted(held)) or 'none'}); "
+                "restore it, or take it out of _sources.yml and delete its staging model"
+            )
+            continue
+        for column in table.columns:
+            if column not in held[table.name]:
+                faults.append(
+                    f"table {table.name}: column {column!r} is missing (it has: "
+                    f"{', '.join(held[table.name])}); restore it, or take it out of _sources.yml "
+                    "and of its staging model"
+                )
+    if faults:
+        where = schema.source.location or schema.source.kind
         raise DeclarationError(
-            f"database {schema.database!r}: the source {schema.source.location or 'demo'} has no "
-            f"table {', '.join(missing)} (it has: {', '.join(sorted(held)) or 'none'}). Restore it, "
-            "or take it out of _sources.yml and remove its staging model."
+            f"database {schema.database!r}: the source {where} lacks what is declared:\n"
+            + "\n".join(f"  - {fault}" for fault in faults)
         )
 
 
 def write_raw_tables(schema: RelationalSchema, source: Source, folder: Path) -> dict[str, int]:
     """Copies every declared raw table to `<folder>/<table>.parquet`; returns their row counts."""
     counts: dict[str, int] = {}
-    for table in schema.source.tables:
+    for table in schema.source.table_names:
         path = folder / f"{table}.parquet"
         source.write(table, path)
         counts[table] = parquet_rows(path)
@@ -161,7 +175,7 @@ class RelBenchSource:
         for task in schema.tasks:
             for split in ("train", "val", "test"):
                 name = f"{task.name}__{split}"
-                if name in schema.source.tables:
+                if name in schema.source.table_names:
                     folder = self._dataset.dataset_dir / "tasks" / (task.title or task.name)
                     self._files[name] = folder / f"{split}.parquet"
 

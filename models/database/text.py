@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from models.database.schema import ForeignKey
 
 # Prefixes that warehouses put before a table's noun; they never appear in a key's name.
 _TABLE_PREFIXES = {"dim", "fact", "fct", "tbl", "stg", "src", "raw", "vw", "mart"}
@@ -25,6 +28,14 @@ PASSWORD_VARIABLE = {"postgres": "PGPASSWORD", "mysql": "MYSQL_PWD"}
 
 class SourceError(ValueError):
     """A database that cannot be located, opened or read; the message says how to mend it."""
+
+
+class DeclaredKeys(NamedTuple):
+    """Keys that the database itself declares, restricted to the tables that are read."""
+
+    primary: dict[str, tuple[str, ...]]
+    unique: dict[str, list[tuple[str, ...]]]
+    foreign: list[ForeignKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,8 @@ def _sniff(path: Path) -> str:
 
 def _read_server(kind: str, rest: str, secret: bool) -> Location:
     """The location of a server. Messages name no part of the text before it is known to be safe."""
-    held = r"[^:/?#@]*:[^/?#@]*@|[^:/?#@]*:(?!\d+(?:[/?]|$)).*@"
+    # user:password@, also where the password has unescaped characters and is no port.
+    held = r"[^:/?#@]*:(?!\d+/).*@"
     if not secret and re.match(held, rest):
         raise SourceError(
             "the location holds a password, which would end up in files and logs; leave it out and "
@@ -136,12 +148,40 @@ def _options(kind: str, query: str, secret: bool) -> dict[str, str]:
     allowed |= {"schema"} if kind in ("postgres", "duckdb") else set()
     unknown = sorted(set(options) - allowed)
     if unknown:
-        named = f"{len(unknown)} of the options" if secret else f"option {unknown[0]!r}"
+        quotable = not secret and all(name.isidentifier() for name in unknown)
+        named = f"option {unknown[0]!r}" if quotable else "an option"
         hint = ""
         if any(word in name.lower() for name in unknown for word in ("pass", "pwd")):
             hint = f"; a password belongs in {PASSWORD_VARIABLE.get(kind, 'the environment')}"
         raise SourceError(f"{named} of a {kind} location is unknown{hint}; use {sorted(allowed)}")
     return options
+
+
+def folder_tables(folder: Path) -> dict[str, tuple[Path, bool]]:
+    """Tables of a folder: one a Parquet or CSV file, one a sub-folder of Parquet parts.
+
+    Returns:
+        Path by table name, and whether it is Parquet.
+
+    Raises:
+        SourceError: there is no table, or two entries give the same table.
+    """
+    tables: dict[str, tuple[Path, bool]] = {}
+    for entry in sorted(folder.iterdir()):
+        name = re.sub(r"\.(parquet|csv|csv\.gz)$", "", entry.name, flags=re.IGNORECASE)
+        is_parquet = entry.name.lower().endswith(".parquet")
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_dir() and any(entry.rglob("*.parquet")):
+            name, is_parquet = entry.name, True
+        elif not entry.is_file() or name == entry.name:
+            continue
+        if name.lower() in {known.lower() for known in tables}:
+            raise SourceError(f"{folder} holds table {name!r} twice; remove or rename one of them")
+        tables[name] = (entry, is_parquet)
+    if not tables:
+        raise SourceError(f"folder {folder} holds no .parquet, .csv or .csv.gz file")
+    return tables
 
 
 def keys_query(kind: str, schema: str) -> str:
@@ -158,6 +198,32 @@ def keys_query(kind: str, schema: str) -> str:
     if kind == "sqlite":
         return _remote("sqlite_query", _SQLITE_KEYS)
     return _DUCKDB_KEYS.format(schema=at) if kind == "duckdb" else ""
+
+
+def group_keys(rows: list[tuple[Any, ...]], tables: Mapping[str, str]) -> DeclaredKeys:
+    """The catalogue's rows, one a key column, as keys."""
+    real = {name.lower(): name for name in tables}
+    grouped: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
+    for kind, constraint, table, column, parent, parent_column in rows:
+        # SQLite keeps the spelling of the REFERENCES clause, not the table's own.
+        parent = real.get(parent.lower(), "") if parent else ""
+        if table in tables and (kind != "f" or parent):
+            key = (kind, constraint, table, parent)
+            grouped.setdefault(key, []).append((column, parent_column))
+    keys = DeclaredKeys({}, {}, [])
+    # Foreign keys last: they may need their parent's primary key.
+    ordered = sorted(grouped.items(), key=lambda item: item[0][0] == "f")
+    for (kind, _, table, parent), pairs in ordered:
+        columns, targets = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+        if kind == "p":
+            keys.primary[table] = columns
+        elif kind == "u":
+            keys.unique.setdefault(table, []).append(columns)
+        else:
+            # SQLite may leave the parent's columns out, meaning its primary key.
+            targets = targets if all(targets) else keys.primary.get(parent, ())
+            keys.foreign.append(ForeignKey(table, columns, parent, targets))
+    return keys
 
 
 def tables_query(kind: str, schema: str, views: bool) -> str:
@@ -192,6 +258,11 @@ def quote(name: str) -> str:
 def literal(value: str) -> str:
     """The value as a quoted SQL string."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def escaped(value: str) -> str:
+    """A value for between single quotes in a connection string."""
+    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def words(name: str) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Quality gates on raw, staged and training tables."""

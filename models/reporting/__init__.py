@@ -1,0 +1,1 @@
+"""Scores, plots and the static report of a task."""

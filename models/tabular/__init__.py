@@ -1,0 +1,1 @@
+"""Learners over feature tables and their self-contained bundles."""

@@ -1,0 +1,173 @@
+"""What every asset shares: the workplace resource, names, and the report of an outcome."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from models.artifacts import Artifact, ArtifactStore, Outcome, Recipe
+from models.database.dbt import load_manifest
+from models.database.schema import RelationalSchema, Task
+from models.database.warehouse import Warehouse
+
+STAGES = ("source", "staging", "training_tables", "features", "training", "predictions")
+FIRST_AS_OF = "2000-01-01"
+
+
+class Workplace(dg.ConfigurableResource[Any]):
+    """The folders and limits that stages work with."""
+
+    home: str
+    dbt_project: str
+    threads: int = 2
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The artifact store."""
+        return ArtifactStore(Path(self.home) / "store")
+
+    @property
+    def project(self) -> Path:
+        """The dbt project."""
+        return Path(self.dbt_project)
+
+    def warehouse(self, database: str) -> Warehouse:
+        """The warehouse of a database."""
+        return Warehouse(Path(self.home) / "warehouse" / database / "warehouse.duckdb")
+
+    def manifest(self) -> dict[str, Any]:
+        """Dbt's manifest of the project as it is now."""
+        return load_manifest(self.project, Path(self.home) / "dbt")
+
+    def has(self, recipe: Recipe) -> bool:
+        """Whether the recipe's artifact exists."""
+        return self.store.find(recipe.stage, recipe.fingerprint) is not None
+
+    def build(
+        self,
+        context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+        recipe: Recipe,
+        produce: Callable[[Path], Mapping[str, Any]],
+        *,
+        force: bool = False,
+    ) -> Outcome:
+        """Builds or reuses an artifact and says in the log which of the two it was, and why."""
+        outcome = self.store.build(recipe, produce, context.run.run_id, force=force)
+        if outcome.reused:
+            verb = f"reused from run {outcome.made_by[:8]}"
+        else:
+            verb = f"computed in {outcome.seconds:.1f} s ({'; '.join(outcome.changed) or 'forced'})"
+        context.log.info(f"{recipe.stage} {recipe.subject}: {verb}")
+        return outcome
+
+
+class StageConfig(dg.Config):
+    """Settings that every stage has."""
+
+    force: bool = False
+    """Compute anew even if the artifact exists."""
+
+
+def group(schema: RelationalSchema, stage: str) -> str:
+    """The asset group of a stage: groups sort by database, then in pipeline order."""
+    return f"{schema.database}_{STAGES.index(stage) + 1}_{stage}"
+
+
+def task_key(schema: RelationalSchema, task: Task, name: str) -> dg.AssetKey:
+    """The key of a task's asset."""
+    return dg.AssetKey([schema.database, task.name, name])
+
+
+def as_of_partitions(schema: RelationalSchema) -> dg.DailyPartitionsDefinition:
+    """The `as_of` dates of a database: every day from its first event to today.
+
+    Computed from the declaration and the clock, so nothing has to be registered before a run.
+    """
+    start = f"{schema.first_as_of:%Y-%m-%d}" if schema.first_as_of else FIRST_AS_OF
+    return dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
+
+
+def as_of_date(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, schema: RelationalSchema
+) -> datetime:
+    """The date of this run, at the time of day that the database's benchmark uses.
+
+    Raises:
+        Failure: the run has no partition, or one that does not exist.
+    """
+    key = context.run.tags.get("dagster/partition")
+    if not key:
+        raise dg.Failure(
+            f"database {schema.database!r}: this run has no as_of; give one with "
+            '--tags \'{"dagster/partition": "2024-01-31"}\' or choose a partition in the UI'
+        )
+    partitions = as_of_partitions(schema)
+    if not partitions.has_partition_key(key):
+        raise dg.Failure(
+            f"as_of {key!r} is no date between {partitions.get_first_partition_key()} and "
+            f"{partitions.get_last_partition_key()}; write it as YYYY-MM-DD"
+        )
+    return datetime.combine(datetime.fromisoformat(key).date(), schema.as_of_time)
+
+
+def now() -> datetime:
+    """The present as a naive UTC time, the form of every time in the pipeline."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def latest(workplace: Workplace, stage: str, subject: str, what: str) -> Artifact:
+    """The artifact that a stage last made for a subject.
+
+    Raises:
+        Failure: there is none yet; the message says what to materialise.
+    """
+    artifact = workplace.store.latest(stage, subject)
+    if artifact is None:
+        raise dg.Failure(f"{what} is not there yet; materialise it first")
+    return artifact
+
+
+def upstream(workplace: Workplace, stage: str, artifact: Artifact) -> Artifact:
+    """The upstream artifact that this one was made from, of whatever age."""
+    return workplace.store.get(stage, artifact.inputs[stage])
+
+
+def materialization(
+    outcome: Outcome,
+    key: dg.AssetKey | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> dg.MaterializeResult[Any]:
+    """The event of a stage: its figures, whether it was reused, and what had changed if not."""
+    state = {
+        "reused": outcome.reused,
+        "made by run": outcome.made_by,
+        "changed": ", ".join(outcome.changed) or "nothing",
+        "fingerprint": outcome.artifact.fingerprint,
+        "content": outcome.artifact.content,
+        "seconds": round(outcome.seconds, 2),
+        "folder": dg.MetadataValue.path(outcome.artifact.path),
+    }
+    return dg.MaterializeResult(
+        asset_key=key,
+        metadata={**(metadata or {}), **state},
+        data_version=dg.DataVersion(outcome.artifact.fingerprint),
+    )
+
+
+def table_metadata(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Rows as a table in the asset's page."""
+    return dg.MetadataValue.table([dg.TableRecord(_cells(row)) for row in rows])
+
+
+def image(path: Path) -> dg.MarkdownMetadataValue:
+    """A PNG file, shown in the asset's page."""
+    from models.reporting.metadata import metadata_markdown
+
+    return dg.MetadataValue.md(metadata_markdown(path.read_bytes()))
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    plain = (str, int, float, bool, type(None))
+    return {name: v if isinstance(v, plain) else str(v) for name, v in row.items()}

@@ -1,0 +1,76 @@
+"""The intermediate tables of a compiled query: contexts to evaluate at, events to aggregate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlglot import exp
+
+from models.aggregation.accumulators import Value
+from models.aggregation.sql import call, col, interval
+from models.database.schema import ForeignKey, RelationalSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """A table of (row, time) pairs at which features of a table are evaluated.
+
+    Columns: `ctx` (unique integer), `k0`, `k1`, ... (the primary key) and `visible` (TIMESTAMP,
+    the last instant that may be seen).
+    """
+
+    name: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A table of rows to aggregate per context.
+
+    Columns: the keys, `ordinal` (the rows' order), `time` where `timed`, and those of the values.
+    `keys` pairs each key column with the column of the contexts that it must equal.
+    """
+
+    name: str
+    keys: tuple[tuple[str, str], ...]
+    timed: bool
+    values: tuple[Value, ...] = ()
+
+    def key_columns(self, table: str | None = None) -> list[exp.Expression]:
+        """The columns that identify the entity."""
+        return [col(key, table) for key, _ in self.keys]
+
+    def matches(self, contexts: str, events: str) -> list[exp.Expression]:
+        """The conditions under which a row belongs to a context's entity."""
+        return [col(context, contexts).eq(col(key, events)) for key, context in self.keys]
+
+    def visible(self, contexts: str, events: str, window: timedelta | None) -> list[exp.Expression]:
+        """The conditions of `matches`, and that the row is visible (and inside the window)."""
+        conditions = self.matches(contexts, events)
+        if self.timed:
+            time, now = col("time", events), col("visible", contexts)
+            conditions.append(time <= now)
+            if window is not None:
+                conditions.append(time.copy() > now.copy() - interval(window))
+        return conditions
+
+
+def key_pairs(schema: RelationalSchema, key: ForeignKey) -> list[tuple[str, str]]:
+    """(column of the child, context column of the parent's primary key) for each part of the key.
+
+    Raises:
+        ValueError: The foreign key does not refer to the parent's whole primary key.
+    """
+    primary = schema.table(key.parent).primary_key
+    if sorted(key.parent_columns) != sorted(primary):
+        raise ValueError(f"{key} must refer to the primary key {primary} of {key.parent}")
+    positions = [primary.index(column) for column in key.parent_columns]
+    return [
+        (column, f"k{position}") for column, position in zip(key.columns, positions, strict=True)
+    ]
+
+
+def count_rows(name: str) -> exp.Select:
+    """The number of rows of an intermediate table."""
+    return exp.select(call("COUNT", exp.Star())).from_(exp.table_(name, quoted=True))

@@ -1,0 +1,125 @@
+"""Feature tables: the past-window aggregates of every row of a training table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from models.aggregation.features import Feature, feature_from_plain
+from models.database.schema import Protocol, RelationalSchema, Task, to_plain
+from models.database.schema_json import schema_from_plain
+from models.database.semantic_types import complete_schema
+from models.aggregation.engine import compute_features
+from models.dfs.enumeration import FeatureConfig, enumerate_features
+
+FEATURES = "features.parquet"
+FROZEN_FEATURES = "features_frozen.parquet"
+DEFINITIONS = "definitions.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """A published feature table.
+
+    `features` has one row per row of the training table, by `row_id`, as the row's cutoff sees the
+    database. `frozen` has the rows whose cutoff lies after `as_of`, as seen from `as_of`.
+    `schema` is the schema with the semantic types that were known at `as_of`.
+    """
+
+    schema: RelationalSchema
+    definitions: tuple[Feature, ...]
+    features: pl.DataFrame
+    frozen: pl.DataFrame
+
+    def under(self, protocol: Protocol) -> pl.DataFrame:
+        """The features of all rows under a protocol, in row_id order."""
+        if protocol == Protocol.ROLLING or self.frozen.is_empty():
+            return self.features
+        seen = self.features.join(self.frozen.select("row_id"), on="row_id", how="anti")
+        return pl.concat([seen, self.frozen]).sort("row_id")
+
+
+def build_feature_table(
+    declared: RelationalSchema,
+    task: Task,
+    training_table: pl.DataFrame,
+    as_of: datetime,
+    tables: Mapping[str, Path],
+    config: FeatureConfig,
+    folder: Path,
+    threads: int,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Computes the features of a training table and writes them into a folder.
+
+    Args:
+        declared: The schema as declared; semantic types that are not declared are inferred from
+            rows up to `as_of`.
+        task: The task; its hidden columns are not used.
+        training_table: row_id, entity, cutoff_time, label, split.
+        as_of: The date of the run.
+        tables: Parquet of each staged table.
+        config: Which features to make.
+        folder: Where the files are written.
+        threads: Worker threads; the result does not depend on it.
+        progress: Receives a line per finished part.
+
+    Returns:
+        Metadata: rows, features.
+    """
+    schema = complete_schema(declared, tables, as_of=as_of)
+    definitions = enumerate_features(schema, task.entity_table, config, task.hidden_columns)
+
+    def compute(seeds: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+        def report(done: int, total: int) -> None:
+            progress(f"{protocol}: {done} of {total} path queries over {seeds.height:,} rows")
+
+        return compute_features(
+            schema,
+            definitions,
+            tables,
+            seeds,
+            entity_table=task.entity_table,
+            threads=threads,
+            progress=report,
+        )
+
+    rolling = seeds_of(training_table, as_of, Protocol.ROLLING)
+    later = training_table.filter(pl.col("cutoff_time") > as_of)
+    features = compute(rolling, Protocol.ROLLING)
+    features.write_parquet(folder / FEATURES)
+    frozen = features.clear()
+    if not later.is_empty():
+        frozen = compute(seeds_of(later, as_of, Protocol.FROZEN), Protocol.FROZEN)
+    frozen.write_parquet(folder / FROZEN_FEATURES)
+    content = {
+        "schema": to_plain(schema),
+        "features": [feature.to_plain() for feature in definitions],
+    }
+    (folder / DEFINITIONS).write_text(json.dumps(content, indent=1))
+    return {"rows": features.height, "features": len(definitions), "frozen_rows": frozen.height}
+
+
+def seeds_of(rows: pl.DataFrame, as_of: datetime, protocol: Protocol) -> pl.DataFrame:
+    """The rows as seeds: row_id, entity, cutoff_time, visible_until under the protocol."""
+    until = pl.col("cutoff_time")
+    if protocol == Protocol.FROZEN:
+        until = pl.min_horizontal(until, pl.lit(as_of).cast(pl.Datetime("us")))
+    return rows.select("row_id", "entity", "cutoff_time", until.alias("visible_until"))
+
+
+def read_feature_table(folder: Path) -> FeatureTable:
+    """The feature table that `build_feature_table` wrote into a folder."""
+    content = json.loads((folder / DEFINITIONS).read_text())
+    return FeatureTable(
+        schema=schema_from_plain(content["schema"]),
+        definitions=tuple(feature_from_plain(feature) for feature in content["features"]),
+        features=pl.read_parquet(folder / FEATURES),
+        frozen=pl.read_parquet(folder / FROZEN_FEATURES),
+    )

@@ -1,0 +1,84 @@
+"""The code location: every database declared in the dbt project, as assets, jobs and schedules."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import dagster as dg
+
+from assets import checks
+from assets.features import feature_asset
+from assets.predictions import prediction_asset
+from assets.source import source_asset
+from assets.staging import staging_assets
+from assets.training import training_asset
+from assets.training_tables import training_table_assets
+from assets.workplace import Workplace
+from models.database.dbt import load_manifest
+from models.database.manifest import Declaration, read_databases
+from models.database.schema import RelationalSchema
+from models.settings import Settings
+from orchestration.jobs import database_jobs
+from orchestration.schedules import task_schedules
+
+logger = logging.getLogger(__name__)
+
+
+def database_definitions(schema: RelationalSchema) -> dg.Definitions:
+    """Assets, checks, jobs and schedules of one database."""
+    assets = [source_asset(schema), staging_assets(schema)]
+    gates = [checks.raw_checks(schema), checks.staged_checks(schema)]
+    if schema.tasks:
+        assets.append(training_table_assets(schema))
+    for task in schema.tasks:
+        assets += [
+            builder(schema, task) for builder in (feature_asset, training_asset, prediction_asset)
+        ]
+        gates.append(checks.training_table_checks(schema, task))
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=gates,
+        jobs=database_jobs(schema),
+        schedules=task_schedules(schema),
+    )
+
+
+def faulty_definitions(database: str, declaration: Declaration) -> dg.Definitions:
+    """A stand-in for a database whose declaration has faults: shows them, and fails with them."""
+
+    @dg.asset(
+        key=[database, "faulty_declaration"],
+        group_name=f"{database}_0_faulty_declaration",
+        description="\n".join(f"- {fault}" for fault in declaration.faults),
+    )
+    def faulty_declaration() -> None:
+        declaration.checked()
+
+    return dg.Definitions(assets=[faulty_declaration])
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """The definitions of every declared database; a faulty one does not hide the others."""
+    manifest = load_manifest(settings.dbt_project, settings.home / "dbt")
+    parts = []
+    for database, declaration in read_databases(manifest).items():
+        if declaration.faults:
+            logger.error("database %s: %s", database, "; ".join(declaration.faults))
+            parts.append(faulty_definitions(database, declaration))
+        else:
+            parts.append(database_definitions(declaration.schema))
+    workplace = Workplace(
+        home=str(settings.home),
+        dbt_project=str(settings.dbt_project),
+        threads=int(os.environ.get("RELFORGE_THREADS", os.cpu_count() or 2)),
+    )
+    shared = dg.Definitions(
+        resources={"workplace": workplace},
+        # Stages are short or use every core themselves: a process per step only adds start-up.
+        executor=dg.in_process_executor,
+    )
+    return dg.Definitions.merge(shared, *parts)
+
+
+defs = build_definitions(Settings.from_environment())
