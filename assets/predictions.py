@@ -185,7 +185,7 @@ def _features(
             bundle.schema,
             bundle.features,
             staged_tables(staging, schema),
-            seeds_of(needed, as_of, protocol),
+            seeds_of(needed, task, as_of, protocol),
             entity_table=task.entity_table,
             threads=workplace.threads,
         )

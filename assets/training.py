@@ -93,9 +93,9 @@ def training_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
             names, gains = zip(*record["importances"].items(), strict=True)
             (folder / "feature_importance.png").write_bytes(feature_importance(names, gains))
             curves = [
-                SeedCurve(seed, curve["train"], curve["val"], best - 1)
+                SeedCurve(seed, curve["train"], curve[task.protocol], best[task.protocol] - 1)
                 for seed, (curve, best) in enumerate(
-                    zip(bundle.record["curves"], record["best_rounds"], strict=True)
+                    zip(bundle.record["curves"], bundle.best_rounds, strict=True)
                 )
             ]
             (folder / "learning_curve.png").write_bytes(learning_curve(curves, str(task.metric)))
@@ -103,18 +103,21 @@ def training_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
         found, folder = outcome.artifact.metadata, outcome.artifact.path
-        scores = found["validation_scores"]
-        seeds = zip(range(len(scores)), found["best_rounds"], scores, strict=True)
+        seeds = [
+            {"seed": seed, "protocol": protocol, "trees": best[protocol], "validation": found_score}
+            for seed, (best, scored) in enumerate(
+                zip(found["best_rounds"], found["validation_scores"], strict=True)
+            )
+            for protocol, found_score in scored.items()
+        ]
+        own = [row["validation"] for row in seeds if row["protocol"] == task.protocol]
         return materialization(
             outcome,
             metadata={
-                f"validation {task.metric}": sum(scores) / len(scores),
+                f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
                 "features used": found["features"],
                 "training rows": found["rows"]["train"],
-                "seeds": table_metadata(
-                    {"seed": seed, "trees": trees, f"validation {task.metric}": value}
-                    for seed, trees, value in seeds
-                ),
+                "seeds": table_metadata(seeds),
                 "feature importance": image(folder / "feature_importance.png"),
                 "learning curve": image(folder / "learning_curve.png"),
             },

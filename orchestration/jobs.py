@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from assets.source import database_key
@@ -20,6 +22,8 @@ def job_name(database: str, kind: str, task: str = "") -> str:
 def database_jobs(schema: RelationalSchema) -> list[dg.UnresolvedAssetJobDefinition]:
     """The jobs of a database and of each of its tasks."""
     jobs = _jobs(schema, schema.tasks, "")
+    if not schema.tasks:
+        return jobs[:1]
     for task in schema.tasks:
         jobs += _jobs(schema, (task,), task.name)
     return jobs
@@ -65,19 +69,16 @@ def _job(
     keys = [database_key(schema)]
     keys += [staged_key(schema, table) for table in schema.table_names]
     keys += [task_key(schema, task, stage) for task in tasks for stage in stages]
-    config = {
-        "ops": {
-            "__".join(task_key(schema, task, "predictions").path): {
-                "config": {"newest_model": True}
-            }
-            for task in tasks
-        }
-    }
+    # Stages log at INFO; Dagster's own bookkeeping at DEBUG would drown them.
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+    if newest_model:
+        keyed = ["__".join(task_key(schema, task, "predictions").path) for task in tasks]
+        config["ops"] = {op: {"config": {"newest_model": True}} for op in keyed}
     return dg.define_asset_job(
         job_name(schema.database, kind, name),
         selection=dg.AssetSelection.assets(*keys),
         partitions_def=as_of_partitions(schema) if tasks else None,
         description=description,
-        config=config if newest_model else None,
+        config=config,
         tags={"relforge/database": schema.database},
     )

@@ -171,11 +171,6 @@ class _Reader:
     def _table(self, node: Node) -> Table:
         name = table_name(node)
         key = tuple(_unquoted(column) for column in node.get("primary_key") or ())
-        if not key:
-            self._fault(
-                f"table {name}: no primary key; add the tests unique and not_null to its key "
-                "column, or a primary_key constraint for a composite key"
-            )
         time_column = node["config"].get("event_time")
         return Table(
             name=name,
@@ -226,7 +221,12 @@ class _Reader:
                     f"table {key.table}, column {', '.join(key.columns)}: its foreign key points at "
                     f"{key.parent!r}, which is no table of database {self.database!r}"
                 )
-            elif parent.primary_key and set(key.parent_columns) != set(parent.primary_key):
+            elif not parent.primary_key:
+                self._fault(
+                    f"table {parent.name}: no primary key, but {key} points at it; add the tests "
+                    "unique and not_null to its key column, or a primary_key constraint"
+                )
+            elif set(key.parent_columns) != set(parent.primary_key):
                 self._fault(
                     f"table {key.table}, column {', '.join(key.columns)}: its foreign key points at "
                     f"{key.parent}({', '.join(key.parent_columns)}), which is not the primary key "
@@ -358,6 +358,11 @@ class _Reader:
             self._fault(
                 f"{label}: unknown entity table {entity_table!r}; one of "
                 f"{', '.join(schema.table_names)}"
+            )
+        elif not schema.table(entity_table).primary_key:
+            self._fault(
+                f"{label}: entity table {entity_table!r} has no primary key; add the tests unique "
+                "and not_null to its key column"
             )
         elif len(schema.table(entity_table).primary_key) > 1:
             self._fault(

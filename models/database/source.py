@@ -6,7 +6,9 @@ attaches. All three end as one Parquet file per raw table, in a fixed row order.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,15 +35,25 @@ class Source(Protocol):
     def write(self, table: str, path: Path) -> None:
         """Writes one raw table to Parquet."""
 
+    def newest_event(self, schema: RelationalSchema) -> datetime | None:
+        """The time of the newest row."""
+
+
+def location_variable(database: str) -> str:
+    """The environment variable that overrides where a database's rows are read from."""
+    return f"RELFORGE_SOURCE_{database.upper()}"
+
 
 def open_database_source(schema: RelationalSchema) -> Source:
-    """The source that a database declares.
+    """The source that a database declares, at the location that the environment names if it does.
 
     Raises:
         DeclarationError: unknown kind of source.
         SourceError: it cannot be reached; the message says why.
     """
-    source = schema.source
+    location = os.environ.get(location_variable(schema.database), schema.source.location)
+    source = replace(schema.source, location=location)
+    schema = replace(schema, source=source)
     if source.kind == "demo":
         return DemoSource(source)
     if source.kind == "relbench":
@@ -103,17 +115,6 @@ def parquet_rows(path: Path) -> int:
 
 def last_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime | None:
     """The time of the newest row of the database, over staged or raw tables; None without any."""
-    return _extreme_event(tables, schema, "max")
-
-
-def first_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime | None:
-    """The time of the oldest row of the database."""
-    return _extreme_event(tables, schema, "min")
-
-
-def _extreme_event(
-    tables: Mapping[str, Path], schema: RelationalSchema, function: str
-) -> datetime | None:
     found: list[datetime] = []
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -121,14 +122,19 @@ def _extreme_event(
             if table.time_column and table.name in tables:
                 column = table.time_column.replace('"', '""')
                 row = connection.execute(
-                    f'select {function}(try_cast("{column}" as timestamp)) from read_parquet(?)',
+                    f'select max(try_cast("{column}" as timestamp)) from read_parquet(?)',
                     [str(tables[table.name])],
                 ).fetchone()
                 if row and row[0] is not None:
                     found.append(row[0])
-    if not found:
-        return None
-    return max(found) if function == "max" else min(found)
+    return max(found, default=None)
+
+
+def newest_event(schema: RelationalSchema) -> datetime | None:
+    """The time of the newest row in the source itself, before anything is copied."""
+    source = open_database_source(schema)
+    check_tables(schema, source)
+    return source.newest_event(schema)
 
 
 class DemoSource:
@@ -157,6 +163,12 @@ class DemoSource:
     def write(self, table: str, path: Path) -> None:
         """Writes one table to Parquet."""
         self._generate()[table].write_parquet(path)
+
+    def newest_event(self, schema: RelationalSchema) -> datetime | None:
+        """The time of the newest row."""
+        columns = [(table.name, table.time_column) for table in schema.tables if table.time_column]
+        newest = [self._generate()[name][column].max() for name, column in columns]
+        return max((event for event in newest if isinstance(event, datetime)), default=None)
 
 
 class RelBenchSource:
@@ -212,6 +224,10 @@ class RelBenchSource:
                 [str(self._files[table])],
             )
 
+    def newest_event(self, schema: RelationalSchema) -> datetime | None:
+        """The time of the newest row."""
+        return last_event({identifier(name): path for name, path in self._files.items()}, schema)
+
 
 class AttachedSource:
     """Any database that DuckDB attaches; it is opened for each use and never held."""
@@ -242,6 +258,15 @@ class AttachedSource:
 
         with open_source(self._source) as database:
             database.copy_to_parquet(table, path)
+
+    def newest_event(self, schema: RelationalSchema) -> datetime | None:
+        """The time of the newest row."""
+        from models.database.attach import open_source
+
+        raw = {identifier(name): name for name in schema.source.table_names}
+        times = {raw[t.name]: t.time_column for t in schema.tables if t.name in raw}
+        with open_source(self._source) as database:
+            return database.last_event(times)
 
 
 def _quoted(name: str) -> str:

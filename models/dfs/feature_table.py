@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from models.aggregation.engine import compute_features
 from models.aggregation.features import Feature, feature_from_plain
 from models.database.schema import Protocol, RelationalSchema, Task, to_plain
 from models.database.schema_json import schema_from_plain
 from models.database.semantic_types import complete_schema
-from models.aggregation.engine import compute_features
 from models.dfs.enumeration import FeatureConfig, enumerate_features
 
 FEATURES = "features.parquet"
@@ -28,7 +28,8 @@ class FeatureTable:
     """A published feature table.
 
     `features` has one row per row of the training table, by `row_id`, as the row's cutoff sees the
-    database. `frozen` has the rows whose cutoff lies after `as_of`, as seen from `as_of`.
+    database. `frozen` has the rows that the frozen protocol sees otherwise: those after `as_of`, as
+    seen from `as_of`, and the validation rows, as seen from the first validation cutoff.
     `schema` is the schema with the semantic types that were known at `as_of`.
     """
 
@@ -90,13 +91,12 @@ def build_feature_table(
             progress=report,
         )
 
-    rolling = seeds_of(training_table, as_of, Protocol.ROLLING)
-    later = training_table.filter(pl.col("cutoff_time") > as_of)
-    features = compute(rolling, Protocol.ROLLING)
+    features = compute(seeds_of(training_table, task, as_of, Protocol.ROLLING), Protocol.ROLLING)
     features.write_parquet(folder / FEATURES)
-    frozen = features.clear()
-    if not later.is_empty():
-        frozen = compute(seeds_of(later, as_of, Protocol.FROZEN), Protocol.FROZEN)
+    stale = seeds_of(training_table, task, as_of, Protocol.FROZEN).filter(
+        pl.col("visible_until") < pl.col("cutoff_time")
+    )
+    frozen = features.clear() if stale.is_empty() else compute(stale, Protocol.FROZEN)
     frozen.write_parquet(folder / FROZEN_FEATURES)
     content = {
         "schema": to_plain(schema),
@@ -106,11 +106,17 @@ def build_feature_table(
     return {"rows": features.height, "features": len(definitions), "frozen_rows": frozen.height}
 
 
-def seeds_of(rows: pl.DataFrame, as_of: datetime, protocol: Protocol) -> pl.DataFrame:
-    """The rows as seeds: row_id, entity, cutoff_time, visible_until under the protocol."""
+def seeds_of(rows: pl.DataFrame, task: Task, as_of: datetime, protocol: Protocol) -> pl.DataFrame:
+    """The rows as seeds: row_id, entity, cutoff_time, visible_until under the protocol.
+
+    Frozen rows from `as_of` on see up to `as_of`. Validation rows see up to the first validation
+    cutoff, so that validation under the frozen protocol asks what the test will ask. Training rows
+    see up to their own cutoff under both.
+    """
     until = pl.col("cutoff_time")
     if protocol == Protocol.FROZEN:
-        until = pl.min_horizontal(until, pl.lit(as_of).cast(pl.Datetime("us")))
+        limit = pl.when(pl.col("split") == "val").then(as_of - task.validation_span)
+        until = pl.min_horizontal(until, limit.otherwise(as_of).cast(pl.Datetime("us")))
     return rows.select("row_id", "entity", "cutoff_time", until.alias("visible_until"))
 
 

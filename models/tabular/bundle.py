@@ -19,12 +19,12 @@ import lightgbm
 import numpy as np
 import polars as pl
 
-from models.aggregation.features import Feature, feature_from_plain
-from models.database.schema import RelationalSchema, Task, to_plain
-from models.database.schema_json import schema_from_plain
 from models.aggregation.engine import compute_features
+from models.aggregation.features import Feature, feature_from_plain
+from models.database.schema import Protocol, RelationalSchema, Task, to_plain
+from models.database.schema_json import schema_from_plain
 from models.tabular.encoding import FeatureEncoder, LabelEncoder
-from models.tabular.lightgbm_learner import TrainedModel, predict
+from models.tabular.lightgbm_learner import TrainedModel, predict_one
 
 FILE = "bundle.json"
 
@@ -40,11 +40,17 @@ class Bundle:
     encoder: FeatureEncoder
     labels: LabelEncoder
     models: tuple[lightgbm.Booster, ...]
+    best_rounds: tuple[Mapping[Protocol, int], ...]
     record: Mapping[str, Any]
 
-    def predict_features(self, features: pl.DataFrame) -> np.ndarray:
-        """Predictions of every seed's model: shape (seeds, rows) or (seeds, rows, classes)."""
-        return predict(self.models, self.encoder.transform(features))
+    def predict_features(self, features: pl.DataFrame, protocol: Protocol) -> np.ndarray:
+        """Predictions of every seed's model: shape (seeds, rows) or (seeds, rows, classes).
+
+        The protocol is the one that the features were computed under.
+        """
+        matrix = self.encoder.transform(features)
+        chosen = zip(self.models, self.best_rounds, strict=True)
+        return np.stack([predict_one(model, matrix, best[protocol]) for model, best in chosen])
 
     def score(
         self,
@@ -82,7 +88,8 @@ class Bundle:
             threads=threads,
         )
         keys = seeds.select("entity", "cutoff_time")
-        return attach_predictions(keys, self.predict_features(features), self.labels)
+        protocol = Protocol.FROZEN if until < cutoff_time else Protocol.ROLLING
+        return attach_predictions(keys, self.predict_features(features, protocol), self.labels)
 
 
 def attach_predictions(
@@ -126,6 +133,7 @@ def save_bundle(
         "encoder": encoder.to_plain(),
         "classes": list(labels.classes),
         "seeds": [model.seed for model in models],
+        "best_rounds": [model.best_rounds for model in models],
         "record": dict(record),
     }
     (folder / FILE).write_text(json.dumps(content, indent=1))
@@ -155,5 +163,9 @@ def load_bundle(folder: Path) -> Bundle:
         encoder=FeatureEncoder.from_plain(content["encoder"]),
         labels=LabelEncoder(tuple(content["classes"])),
         models=models,
+        best_rounds=tuple(
+            {Protocol(name): rounds for name, rounds in best.items()}
+            for best in content["best_rounds"]
+        ),
         record=content["record"],
     )

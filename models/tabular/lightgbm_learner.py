@@ -5,14 +5,14 @@ Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurI
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightgbm
 import numpy as np
 
-from models.database.schema import Metric, TaskType
+from models.database.schema import Metric, Protocol, TaskType
 from models.reporting.scores import score
 
 Progress = Callable[[str], None]
@@ -23,7 +23,7 @@ class LightGBMConfig:
     """Settings of the learner; everything not named here is LightGBM's default.
 
     `seeds` is the number of models, `early_stopping` the rounds without a better validation score
-    after which a model stops, `rounds` the most trees it may have.
+    under either protocol after which a model stops, `rounds` the most trees it may have.
     """
 
     seeds: int = 5
@@ -41,22 +41,22 @@ class LightGBMConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """One seed's model: its text form, the best round, its validation score and learning curve."""
+    """One seed's model, in LightGBM's text form, with what was chosen for each protocol.
+
+    `best_rounds` and `validation_scores` are by protocol; `curve` is the watched metric by
+    iteration of `train` and of each protocol's validation rows.
+    """
 
     seed: int
     text: str
-    best_round: int
-    validation_score: float
+    best_rounds: dict[Protocol, int]
+    validation_scores: dict[Protocol, float]
     curve: dict[str, list[float]]
-
-    def booster(self) -> lightgbm.Booster:
-        """The LightGBM model."""
-        return lightgbm.Booster(model_str=self.text)
 
 
 def train(
-    matrices: dict[str, np.ndarray],
-    labels: dict[str, np.ndarray],
+    matrices: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
     categorical: Sequence[int],
     task_type: TaskType,
     metric: Metric,
@@ -65,10 +65,15 @@ def train(
     threads: int,
     progress: Progress = lambda line: None,
 ) -> list[TrainedModel]:
-    """Trains one model per seed on `train`, stopping on `val`.
+    """Trains one model per seed; each protocol picks its own number of trees.
+
+    The validation rows come as each protocol sees them: a row that is predicted months after
+    `as_of` from what was known then is another problem than one predicted from yesterday's rows,
+    and more trees are worth having for the second.
 
     Args:
-        matrices: Float32 matrices (rows, features) of the splits `train` and `val`.
+        matrices: Float32 matrices (rows, features) of `train`, `frozen` and `rolling` (the
+            validation rows under both protocols).
         labels: Encoded labels of the same rows.
         categorical: Positions of categorical columns.
         task_type: Decides the objective.
@@ -80,29 +85,26 @@ def train(
     """
     models = []
     for seed in range(config.seeds):
-        model = _train_one(
-            matrices, labels, categorical, task_type, metric, classes, config, threads, seed
+        parameters = _parameters(task_type, metric, classes, config, threads, seed)
+        model = _train_one(matrices, labels, categorical, parameters, config, seed)
+        scored = _validation_scores(model, matrices, labels, task_type, metric, classes)
+        models.append(replace(model, validation_scores=scored))
+        found = ", ".join(
+            f"{protocol} {metric} {scored[protocol]:.4f} with {model.best_rounds[protocol]} trees"
+            for protocol in Protocol
         )
-        progress(
-            f"seed {seed}: {model.best_round} trees, validation {metric} "
-            f"{model.validation_score:.4f}"
-        )
-        models.append(model)
+        progress(f"seed {seed}: validation {found}")
     return models
 
 
 def _train_one(
-    matrices: dict[str, np.ndarray],
-    labels: dict[str, np.ndarray],
+    matrices: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
     categorical: Sequence[int],
-    task_type: TaskType,
-    metric: Metric,
-    classes: int,
+    parameters: dict[str, Any],
     config: LightGBMConfig,
-    threads: int,
     seed: int,
 ) -> TrainedModel:
-    parameters = _parameters(task_type, metric, classes, config, threads, seed)
     training = lightgbm.Dataset(
         matrices["train"],
         labels["train"],
@@ -110,38 +112,70 @@ def _train_one(
         params=parameters,
         free_raw_data=False,
     )
-    validation = training.create_valid(matrices["val"], labels["val"])
-    curve: dict[str, Any] = {}
+    validation = [
+        training.create_valid(matrices[protocol], labels[protocol]) for protocol in Protocol
+    ]
+    stopping = _StopWhenNoneGains(config.early_stopping)
     booster = lightgbm.train(
         parameters,
         training,
         num_boost_round=config.rounds,
-        valid_sets=[training, validation],
-        valid_names=["train", "val"],
-        callbacks=[
-            lightgbm.early_stopping(config.early_stopping, first_metric_only=True, verbose=False),
-            lightgbm.record_evaluation(curve),
-        ],
+        valid_sets=[training, *validation],
+        valid_names=["train", *Protocol],
+        callbacks=[stopping],
     )
-    best = booster.best_iteration or booster.current_iteration()
-    text = booster.model_to_string(num_iteration=best)
-    predicted = predict_one(lightgbm.Booster(model_str=text), matrices["val"])
-    scores = score(task_type, labels["val"], predicted, classes=list(range(classes)))
-    watched = {split: next(iter(values.values())) for split, values in curve.items()}
-    return TrainedModel(seed, text, best, float(scores.get(metric.value, np.nan)), watched)
+    best = {protocol: stopping.best_round(protocol) for protocol in Protocol}
+    text = booster.model_to_string(num_iteration=max(best.values()))
+    return TrainedModel(seed, text, best, {}, stopping.curve)
 
 
-def predict_one(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
-    """Predictions of one model.
+class _StopWhenNoneGains:
+    """A LightGBM callback: stops when no protocol's validation score has gained for so long."""
+
+    order = 30
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.curve: dict[str, list[float]] = {}
+        self.higher_is_better = False
+
+    def __call__(self, environment: lightgbm.callback.CallbackEnv) -> None:
+        for name, _, value, higher_is_better, *_ in environment.evaluation_result_list or []:
+            self.curve.setdefault(name, []).append(float(value))
+            self.higher_is_better = higher_is_better
+        rounds = environment.iteration + 1
+        if all(rounds - self.best_round(protocol) >= self.patience for protocol in Protocol):
+            raise lightgbm.callback.EarlyStopException(environment.iteration, [])
+
+    def best_round(self, protocol: Protocol) -> int:
+        """The number of trees with the best score so far, the first of equals."""
+        values = np.asarray(self.curve[protocol])
+        return int(values.argmax() if self.higher_is_better else values.argmin()) + 1
+
+
+def _validation_scores(
+    model: TrainedModel,
+    matrices: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    task_type: TaskType,
+    metric: Metric,
+    classes: int,
+) -> dict[Protocol, float]:
+    booster = lightgbm.Booster(model_str=model.text)
+    found = {}
+    for protocol in Protocol:
+        predicted = predict_one(booster, matrices[protocol], model.best_rounds[protocol])
+        scored = score(task_type, labels[protocol], predicted, classes=list(range(classes)))
+        found[protocol] = float(scored.get(metric.value, np.nan))
+    return found
+
+
+def predict_one(booster: lightgbm.Booster, matrix: np.ndarray, rounds: int) -> np.ndarray:
+    """Predictions of one model with its first `rounds` trees.
 
     Shape (rows,): probabilities of the positive class, or values; (rows, classes) for multiclass.
     """
-    return np.asarray(booster.predict(matrix, num_threads=1))
-
-
-def predict(models: Sequence[lightgbm.Booster], matrix: np.ndarray) -> np.ndarray:
-    """Every model's predictions, stacked: shape (models, rows) or (models, rows, classes)."""
-    return np.stack([predict_one(model, matrix) for model in models])
+    return np.asarray(booster.predict(matrix, num_iteration=rounds, num_threads=1))
 
 
 def importances(models: Sequence[lightgbm.Booster]) -> np.ndarray:

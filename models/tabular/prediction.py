@@ -65,39 +65,37 @@ def build_predictions(
     Returns:
         Metadata: rows, cutoffs, scores.
     """
+    later = training_table.filter(pl.col("split").is_in(["test", "predict"]))
+    validation = training_table.filter(pl.col("split") == "val")
     scores: list[Score] = []
-    for protocol in Protocol:
-        rows = training_table.filter(pl.col("split").is_in(["test", "predict"]))
-        found = rows.join(features[protocol], on="row_id", how="left", maintain_order="left")
-        raw = bundle.predict_features(found)
-        keys = rows.select("entity", "cutoff_time")
-        predicted = attach_predictions(keys, raw, bundle.labels)
-        labelled = predicted.with_columns(rows["label"], rows["split"])
-        labelled.write_parquet(folder / predictions_file(protocol))
-        if protocol == task.protocol:
-            predicted.write_parquet(folder / PREDICTIONS)
-        scores += score_rows(task, bundle, rows, raw, "test", protocol)
-    scores = _validation_scores(task, bundle, training_table, features) + scores
+    for split, rows in (("val", validation), ("test", later)):
+        for protocol in Protocol:
+            found = rows.join(features[protocol], on="row_id", maintain_order="left")
+            raw = bundle.predict_features(found, protocol)
+            scores += score_rows(task, bundle, rows, raw, split, protocol)
+            if split == "test":
+                _write(task, bundle, rows, raw, protocol, folder)
     (folder / SCORES).write_text(json.dumps([asdict(entry) for entry in scores], indent=1))
-    rows = training_table.filter(pl.col("split").is_in(["test", "predict"]))
     return {
-        "rows": rows.height,
-        "cutoffs": rows["cutoff_time"].n_unique(),
+        "rows": later.height,
+        "cutoffs": later["cutoff_time"].n_unique(),
         "scores": [asdict(entry) for entry in scores],
     }
 
 
-def _validation_scores(
+def _write(
     task: Task,
     bundle: Bundle,
-    training_table: pl.DataFrame,
-    features: Mapping[Protocol, pl.DataFrame],
-) -> list[Score]:
-    # Validation cutoffs lie before as_of, where both protocols see the same rows.
-    rows = training_table.filter(pl.col("split") == "val")
-    found = rows.join(features[Protocol.ROLLING], on="row_id", how="left", maintain_order="left")
-    raw = bundle.predict_features(found)
-    return score_rows(task, bundle, rows, raw, "val", Protocol.ROLLING)
+    rows: pl.DataFrame,
+    raw: np.ndarray,
+    protocol: Protocol,
+    folder: Path,
+) -> None:
+    predicted = attach_predictions(rows.select("entity", "cutoff_time"), raw, bundle.labels)
+    labelled = predicted.with_columns(rows["label"], rows["split"])
+    labelled.write_parquet(folder / predictions_file(protocol))
+    if protocol == task.protocol:
+        predicted.write_parquet(folder / PREDICTIONS)
 
 
 def score_rows(

@@ -120,15 +120,16 @@ def report_plots(
         plots.feature_importance(names, gains),
         "Share of the total gain, mean over the seeds.",
     )
+    protocol = task.protocol
     curves = [
-        plots.SeedCurve(seed, curve["train"], curve["val"], best - 1)
+        plots.SeedCurve(seed, curve["train"], curve[protocol], best[protocol] - 1)
         for seed, (curve, best) in enumerate(
-            zip(bundle.record["curves"], bundle.record["best_rounds"], strict=True)
+            zip(bundle.record["curves"], bundle.best_rounds, strict=True)
         )
     ]
     found["Learning curve"] = (
         plots.learning_curve(curves, str(task.metric)),
-        "Training stops where the validation split no longer gains.",
+        f"The {protocol} protocol takes the trees up to its best validation score.",
     )
     return found | prediction_plots(task, bundle, own, predictions)
 

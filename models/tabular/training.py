@@ -8,10 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import polars as pl
 
-from models.database.schema import Task, TaskType
+from models.database.schema import Protocol, Task, TaskType
 from models.dfs.feature_table import FeatureTable
 from models.tabular.bundle import save_bundle
 from models.tabular.encoding import FeatureEncoder, LabelEncoder
@@ -30,6 +31,9 @@ def train_bundle(
 ) -> dict[str, Any]:
     """Trains on the labelled rows of `train`, stops on those of `val`, saves the bundle.
 
+    The validation rows are used as both protocols see them: under the frozen one from the first
+    validation cutoff, as the test rows will be seen from `as_of`.
+
     Returns:
         Metadata: rows, kept features, validation scores and best rounds by seed, importances.
     """
@@ -38,7 +42,13 @@ def train_bundle(
         for split in ("train", "val")
     }
     parts = {
-        name: rows.join(table.features, on="row_id", how="left") for name, rows in splits.items()
+        "train": splits["train"].join(table.features, on="row_id", maintain_order="left"),
+        **{
+            str(protocol): splits["val"].join(
+                table.under(protocol), on="row_id", maintain_order="left"
+            )
+            for protocol in Protocol
+        },
     }
     feature_names = [feature.name for feature in table.definitions]
     encoder = FeatureEncoder.fit(parts["train"].select(feature_names), config.max_categories)
@@ -50,7 +60,7 @@ def train_bundle(
     is_classification = task.task_type != TaskType.REGRESSION
     labels = LabelEncoder.fit(splits["train"]["label"], is_classification)
     matrices = {name: encoder.transform(rows) for name, rows in parts.items()}
-    targets = {name: labels.transform(rows["label"]) for name, rows in splits.items()}
+    targets = {name: labels.transform(rows["label"]) for name, rows in parts.items()}
     _drop_unknown_classes(matrices, targets)
     models = train(
         matrices,
@@ -63,12 +73,12 @@ def train_bundle(
         threads,
         progress,
     )
-    gains = importances([model.booster() for model in models])
+    gains = importances([lightgbm.Booster(model_str=model.text) for model in models])
     record = {
-        "rows": {name: int(target.size) for name, target in targets.items()},
+        "rows": {name: rows.height for name, rows in splits.items()},
         "features": len(encoder.columns),
-        "validation_scores": [model.validation_score for model in models],
-        "best_rounds": [model.best_round for model in models],
+        "validation_scores": [model.validation_scores for model in models],
+        "best_rounds": [model.best_rounds for model in models],
         "curves": [model.curve for model in models],
         "importances": dict(zip(encoder.columns, gains.tolist(), strict=True)),
         "parameters": asdict(config),
@@ -95,6 +105,6 @@ def baseline(task_type: TaskType, labels: np.ndarray, classes: int) -> list[floa
 
 def _drop_unknown_classes(matrices: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> None:
     # A class that first appears in validation cannot be learned, nor scored.
-    known = ~np.isnan(targets["val"])
-    if not known.all():
-        matrices["val"], targets["val"] = matrices["val"][known], targets["val"][known]
+    for protocol in Protocol:
+        known = ~np.isnan(targets[protocol])
+        matrices[protocol], targets[protocol] = matrices[protocol][known], targets[protocol][known]

@@ -1,0 +1,37 @@
+"""The Dagster instance of an installation: one home for the command line, the UI and schedules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from models.settings import Settings
+
+DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+run_monitoring:
+  enabled: true
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def prepare_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a Dagster process, with its home created and configured."""
+    home = settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(DAGSTER_YAML)
+    root = Path(__file__).resolve().parents[1]
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
+    return os.environ | {
+        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(home)),
+        "RELFORGE_HOME": str(settings.home),
+        "RELFORGE_DBT_PROJECT": str(settings.dbt_project),
+        "PYTHONPATH": path,
+        # Supersession notices of `dagster job execute` are no news to the reader of a run.
+        "PYTHONWARNINGS": "ignore",
+    }

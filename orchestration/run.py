@@ -1,0 +1,236 @@
+"""The command line: import a database if it isn't declared, run its job, lay out the results.
+
+python -m orchestration.run --source ../rel-f1 --task driver-dnf --as-of 2010-01-01 --output out
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+
+from models.database.dbt import load_manifest
+from models.database.dbt_folder import DeclarationError, identifier
+from models.database.manifest import Declaration, read_databases
+from models.database.schema import RelationalSchema
+from models.database.source import location_variable, newest_event
+from models.database.staging import StageError
+from models.settings import Settings
+from orchestration.instance import prepare_environment
+from orchestration.jobs import job_name
+from orchestration.results import export_results, print_summary
+
+DEFAULT_OUTPUT = "out"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parse(arguments)
+    settings = Settings.from_environment()
+    try:
+        return run(
+            settings, options.source, options.task, options.as_of, Path(options.output), options.job
+        )
+    except (DeclarationError, StageError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__.splitlines()[0])
+    parser.add_argument("--source", required=True, help="RelBench folder or hub name, database URL, "
+                        "file or folder, or the name of a declared database")  # fmt: skip
+    parser.add_argument("--task", default="", help="one task (default: every task)")
+    parser.add_argument("--as-of", default="", help="date or dates, comma-separated (YYYY-MM-DD)")
+    parser.add_argument("--output", default=DEFAULT_OUTPUT, help="folder for the results")
+    parser.add_argument("--job", default="pipeline", choices=["pipeline", "retrain", "score"])
+    return parser.parse_args(arguments)
+
+
+def run(
+    settings: Settings, source: str, task: str, as_of: str, output: Path, kind: str = "pipeline"
+) -> int:
+    """Imports if needed, runs one job per date, exports and prints the results.
+
+    Returns:
+        0, or 1 if a job failed; what succeeded is exported all the same.
+
+    Raises:
+        DeclarationError: the source, database or task does not exist or is declared with faults.
+    """
+    schema, location = find_or_import(settings, source)
+    if not schema.tasks:
+        print(
+            f"{schema.database} is declared in {settings.dbt_project / 'models' / schema.database}. "
+            "It has no task yet: add one in tasks/ (see README, 'Declare a task') and run again."
+        )
+        return 0
+    chosen = _task(schema, task)
+    dates = [_date(text) for text in as_of.split(",") if text.strip()] or [
+        default_as_of(schema, location)
+    ]
+    failed = False
+    for when in dates:
+        launch = uuid.uuid4().hex
+        code = execute_job(settings, schema, chosen, when, kind, launch, location)
+        exported = export_results(settings, schema, chosen, when, output, launch)
+        print_summary(schema, when, exported)
+        failed |= code != 0
+    return int(failed)
+
+
+def find_or_import(settings: Settings, source: str) -> tuple[RelationalSchema, str]:
+    """The declared database that SOURCE names, imported first if need be, and where its rows are.
+
+    Raises:
+        DeclarationError: see `models.database.importer`; or the declaration has faults.
+    """
+    declared = _declared(settings)
+    for name, declaration in declared.items():
+        schema = declaration.schema
+        if source in (name, schema.title) and not Path(source).is_dir():
+            return declaration.checked(), ""
+    found = _imported_before(declared, source)
+    if found:
+        return found.checked(), found.schema.source.location
+    return _import(settings, declared, source)
+
+
+def _import(
+    settings: Settings, declared: dict[str, Declaration], source: str
+) -> tuple[RelationalSchema, str]:
+    from models.database.importer import import_database, same_declaration
+
+    started = time.monotonic()
+    again = same_declaration(source, settings.dbt_project, declared)
+    if again:
+        print(f"database {again} is declared already; its rows are read from {source} this time")
+        return _declared(settings)[again].checked(), source
+    done = import_database(source, settings.dbt_project)
+    print(
+        f"imported {done.schema.database} into {done.folder} ({time.monotonic() - started:.1f} s)"
+    )
+    for note in done.notes:
+        print(f"  - {note}")
+    return _declared(settings)[done.schema.database].checked(), ""
+
+
+def _declared(settings: Settings) -> dict[str, Declaration]:
+    return read_databases(load_manifest(settings.dbt_project, settings.home / "dbt"))
+
+
+def _imported_before(declared: dict[str, Declaration], source: str) -> Declaration | None:
+    path = Path(source).expanduser()
+    places = {source, str(path.resolve())} if path.exists() else {source}
+    for declaration in declared.values():
+        if declaration.schema.source.location in places:
+            return declaration
+    return None
+
+
+def _task(schema: RelationalSchema, name: str) -> str:
+    if not name:
+        return ""
+    for task in schema.tasks:
+        if name in (task.name, task.title) or identifier(name) == task.name:
+            return task.name
+    known = ", ".join(task.title or task.name for task in schema.tasks)
+    raise DeclarationError(f"database {schema.database!r} has no task {name!r}; it has {known}")
+
+
+def _date(text: str) -> date:
+    try:
+        return datetime.fromisoformat(text.strip()).date()
+    except ValueError as error:
+        raise DeclarationError(f"AS_OF {text!r} is no date; write it as 2024-01-31") from error
+
+
+def default_as_of(schema: RelationalSchema, location: str) -> date:
+    """The benchmark's date where there is one, else the day of the newest row.
+
+    Raises:
+        DeclarationError: the database has no event times.
+    """
+    if schema.default_as_of:
+        return schema.default_as_of.date()
+    source = replace(schema.source, location=location or schema.source.location)
+    newest = newest_event(replace(schema, source=source))
+    if newest is None:
+        raise DeclarationError(
+            f"database {schema.database!r}: no table has an event_time with values, so there is no "
+            "date to run at; declare config.event_time, or give AS_OF"
+        )
+    return newest.date()
+
+
+def execute_job(
+    settings: Settings,
+    schema: RelationalSchema,
+    task: str,
+    as_of: date,
+    kind: str,
+    launch: str,
+    location: str = "",
+) -> int:
+    """Runs a job as `dagster job execute` does in CI, its log on the terminal; returns its code."""
+    name = job_name(schema.database, kind, task)
+    tags = f'{{"dagster/partition": "{as_of}", "relforge/launch": "{launch}"}}'
+    command = [sys.executable, "-m", "dagster", "job", "execute"]
+    command += ["-m", "orchestration.definitions", "-j", name, "--tags", tags]
+    environment = prepare_environment(settings)
+    if location and location != schema.source.location:
+        environment[location_variable(schema.database)] = str(Path(location).expanduser().resolve())
+    print(f"running {name} as of {as_of}", flush=True)
+    log = settings.home / "logs" / f"{name}-{as_of}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    code = _follow(command, environment, log, started)
+    verdict = "finished" if code == 0 else f"FAILED (exit code {code})"
+    print(f"{name} {verdict} in {time.monotonic() - started:.1f} s; full log: {log}", flush=True)
+    return code
+
+
+def _follow(command: list[str], environment: dict[str, str], log: Path, started: float) -> int:
+    """Runs a command; its whole output goes to the log, what people want to see to the terminal."""
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            command,
+            env=environment,
+            cwd=Path(__file__).resolve().parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            shown = readable(line)
+            if shown:
+                print(f"{time.monotonic() - started:7.1f} s  {shown}", flush=True)
+        return process.wait()
+
+
+def readable(line: str) -> str:
+    """The message of a log line that stages wrote; empty for Dagster's own bookkeeping.
+
+    Dagster's lines read `time - dagster - LEVEL - job - run id - step - message`.
+    """
+    parts = line.rstrip().split(" - ")
+    if len(parts) < 7 or parts[1] != "dagster" or parts[2] not in ("INFO", "WARNING", "ERROR"):
+        return ""
+    message = " - ".join(parts[6:])
+    return message if parts[2] == "INFO" else f"{parts[2]}: {message}"
+
+
+if __name__ == "__main__":
+    # A closed pipe (`make run | head`) is no error of the run.
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main())
