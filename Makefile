@@ -1,6 +1,6 @@
 # The four commands. No logic lives here.
 VENV ?= .venv
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= out
 
 .PHONY: demo test ui run install

@@ -17,6 +17,7 @@ from assets.source import database_key, raw_tables
 from assets.staging import staged_key, staged_tables
 from assets.workplace import Workplace, as_of_date, latest, now, task_key, upstream
 from models.artifacts import Artifact, Recipe, code_version
+from models.database.manifest import table_name
 from models.database.schema import Column, RelationalSchema, Table, Task
 from models.quality.results import (
     CheckDefinition,
@@ -81,7 +82,7 @@ def staged_checks(schema: RelationalSchema) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, workplace: Workplace
     ) -> Iterator[dg.AssetCheckResult]:
         staging = latest(workplace, "staging", schema.database, f"{schema.database}'s staging")
-        wanted = _expectations(workplace, schema)
+        wanted = _expectations(workplace, schema, schema.table_names)
         present = now()
 
         def judge(folder: Path) -> QualityReport:
@@ -132,7 +133,7 @@ def training_table_checks(schema: RelationalSchema, task: Task) -> dg.AssetCheck
         subject = training_tables.subject(schema, task, as_of)
         table = latest(workplace, "training_table", subject, f"the training table {subject}")
         staging = upstream(workplace, "staging", table)
-        wanted = _expectations(workplace, schema)
+        wanted = _expectations(workplace, schema, [task.name])
 
         def judge(folder: Path) -> QualityReport:
             from models.quality.training import check_training_table
@@ -150,7 +151,7 @@ def training_table_checks(schema: RelationalSchema, task: Task) -> dg.AssetCheck
             stage="checks",
             subject=subject,
             code=code_version(*CODE),
-            config={"task": task, "as_of": as_of, "expectations": wanted.get(task.name, [])},
+            config={"task": task, "as_of": as_of, "expectations": wanted},
             inputs={"training_table": table.fingerprint},
         )
         artifact = _judge(context, workplace, recipe, judge)
@@ -271,11 +272,13 @@ def _raw_schema(schema: RelationalSchema) -> RelationalSchema:
     return RelationalSchema(schema.database, tables)
 
 
-def _expectations(workplace: Workplace, schema: RelationalSchema) -> dict[str, list[Any]]:
-    """Expectations that the owner added in the meta of staging models and tasks, by table."""
+def _expectations(
+    workplace: Workplace, schema: RelationalSchema, tables: list[str]
+) -> dict[str, list[Any]]:
+    """Expectations that the owner added in the meta of these staging models or tasks, by table."""
     found: dict[str, list[Any]] = {}
     for node in workplace.manifest()["nodes"].values():
         meta = (node["config"].get("meta") or {}).get("relforge", {})
         if node["fqn"][1] == schema.database and meta.get("expectations"):
-            found[node["name"].split("__", 1)[-1]] = list(meta["expectations"])
-    return found
+            found[table_name(node)] = list(meta["expectations"])
+    return {name: wanted for name, wanted in found.items() if name in tables}

@@ -6,7 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from assets.workplace import StageConfig, Workplace, group, image, materialization, table_metadata
+from assets.workplace import (
+    StageConfig,
+    Workplace,
+    as_of_date,
+    group,
+    image,
+    materialization,
+    table_metadata,
+)
 from models.artifacts import Artifact, Recipe, code_version
 from models.database.schema import RelationalSchema
 from models.database.source import check_tables, open_database_source, write_raw_tables
@@ -37,13 +45,21 @@ def source_asset(schema: RelationalSchema) -> dg.AssetsDefinition:
     def database(
         context: dg.AssetExecutionContext, config: StageConfig, workplace: Workplace
     ) -> dg.MaterializeResult[Any]:
+        if schema.tasks and "dagster/partition" in context.run.tags:
+            # Only tasks have a date, but a wrong one had better be told before any work.
+            as_of_date(context, schema)
         source = open_database_source(schema)
         check_tables(schema, source)
         recipe = Recipe(
             stage="database",
             subject=schema.database,
             code=code_version(*CODE),
-            config={"schema": schema},
+            # Not the tasks: a new one must not make the raw tables, and so everything, new.
+            config={
+                "source": schema.source,
+                "tables": schema.tables,
+                "foreign_keys": schema.foreign_keys,
+            },
             inputs=source.fingerprints(schema.source.table_names),
         )
 

@@ -89,6 +89,18 @@ def as_of_partitions(schema: RelationalSchema) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
 
 
+def as_of_fault(schema: RelationalSchema, key: str) -> str:
+    """Why a run of this database cannot have that `as_of`, or nothing."""
+    partitions = as_of_partitions(schema)
+    if partitions.has_partition_key(key):
+        return ""
+    first, last = partitions.get_first_partition_key(), partitions.get_last_partition_key()
+    return (
+        f"as_of {key!r} is no date of database {schema.database!r}: give one from {first}, its "
+        f"first event, to {last}, written as YYYY-MM-DD"
+    )
+
+
 def as_of_date(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, schema: RelationalSchema
 ) -> datetime:
@@ -103,12 +115,9 @@ def as_of_date(
             f"database {schema.database!r}: this run has no as_of; give one with "
             '--tags \'{"dagster/partition": "2024-01-31"}\' or choose a partition in the UI'
         )
-    partitions = as_of_partitions(schema)
-    if not partitions.has_partition_key(key):
-        raise dg.Failure(
-            f"as_of {key!r} is no date between {partitions.get_first_partition_key()} and "
-            f"{partitions.get_last_partition_key()}; write it as YYYY-MM-DD"
-        )
+    fault = as_of_fault(schema, key)
+    if fault:
+        raise dg.Failure(fault)
     return datetime.combine(datetime.fromisoformat(key).date(), schema.as_of_time)
 
 

@@ -32,6 +32,8 @@ def prepare_environment(settings: Settings) -> dict[str, str]:
         "RELFORGE_HOME": str(settings.home),
         "RELFORGE_DBT_PROJECT": str(settings.dbt_project),
         "PYTHONPATH": path,
+        # Threads that wait for each other sleep instead of burning the core the other one needs.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         # Supersession notices of `dagster job execute` are no news to the reader of a run.
         "PYTHONWARNINGS": "ignore",
     }

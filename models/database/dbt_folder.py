@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from models.database.durations import format_duration
-from models.database.schema import Column, RelationalSchema, Table, Task
+from models.database.schema import Column, ForeignKey, RelationalSchema, Table, Task
 
 
 class DeclarationError(ValueError):
@@ -57,8 +57,13 @@ def write_database_folder(
         The folder.
 
     Raises:
-        DeclarationError: the folder exists already.
+        DeclarationError: the folder exists already, or a task bears the name of a table.
     """
+    for name in {task.name for task in schema.tasks} & set(schema.table_names):
+        raise DeclarationError(
+            f"database {schema.database!r} has a table and a task called {name!r}; dbt needs a name "
+            "for each model, so rename the task"
+        )
     folder = project / "models" / schema.database
     if folder.exists():
         raise DeclarationError(
@@ -155,31 +160,38 @@ def _staging_declaration(schema: RelationalSchema, table: Table) -> dict[str, An
     declaration: dict[str, Any] = {"name": model_name(schema.database, table.name)}
     if table.description:
         declaration["description"] = table.description
-    if table.time_column:
-        declaration["config"] = {"event_time": table.time_column}
-    constraints = _composite_constraints(schema, table)
-    if constraints:
-        declaration["constraints"] = constraints
+    config: dict[str, Any] = {"event_time": table.time_column} if table.time_column else {}
+    composite = [_composite_key(schema, key) for key in schema.parents(table.name)]
+    if any(composite):
+        config["meta"] = {"relforge": {"foreign_keys": [key for key in composite if key]}}
+    if config:
+        declaration["config"] = config
+    if len(table.primary_key) > 1:
+        constraint = {"type": "primary_key", "columns": list(table.primary_key)}
+        declaration["constraints"] = [constraint]
     declaration["columns"] = [_column(schema, table, column) for column in table.columns]
     return declaration
 
 
-def _composite_constraints(schema: RelationalSchema, table: Table) -> list[dict[str, Any]]:
-    # dbt's tests speak of one column; keys of several are constraints, read but not enforced.
-    constraints: list[dict[str, Any]] = []
-    if len(table.primary_key) > 1:
-        constraints.append({"type": "primary_key", "columns": list(table.primary_key)})
-    for key in schema.parents(table.name):
-        if len(key.columns) > 1:
-            constraints.append(
-                {
-                    "type": "foreign_key",
-                    "columns": list(key.columns),
-                    "to": f"ref('{model_name(schema.database, key.parent)}')",
-                    "to_columns": list(key.parent_columns),
-                }
-            )
-    return constraints
+def _composite_key(schema: RelationalSchema, key: ForeignKey) -> dict[str, Any]:
+    """A key of several columns for the meta block; empty for one column, which is a test.
+
+    As dbt's constraint it would be an edge of dbt's graph, and a table that refers to itself a
+    cycle that no build survives.
+    """
+    if len(key.columns) == 1:
+        return {}
+    return {
+        "columns": list(key.columns),
+        "parent": model_name(schema.database, key.parent),
+        "parent_columns": list(key.parent_columns),
+        **_key_settings(key),
+    }
+
+
+def _key_settings(key: ForeignKey) -> dict[str, Any]:
+    settings: dict[str, Any] = {"tolerance": key.tolerance} if key.tolerance else {}
+    return settings | ({"proposed": True} if key.proposed else {})
 
 
 def _column(schema: RelationalSchema, table: Table, column: Column) -> dict[str, Any]:
@@ -199,15 +211,11 @@ def _column(schema: RelationalSchema, table: Table, column: Column) -> dict[str,
                 "field": _quoted_field(key.parent_columns[0]),
             }
             test: dict[str, Any] = {"arguments": arguments}
-            meta_key: dict[str, Any] = {}
             if key.tolerance:
-                meta_key["tolerance"] = key.tolerance
                 # dbt's own test has no tolerance: it may warn, our quality gate decides.
                 test["config"] = {"severity": "warn"}
-            if key.proposed:
-                meta_key["proposed"] = True
-            if meta_key:
-                test.setdefault("config", {})["meta"] = {"relforge": meta_key}
+            if settings := _key_settings(key):
+                test.setdefault("config", {})["meta"] = {"relforge": settings}
             tests.append({"relationships": test})
     if tests:
         entry["data_tests"] = tests

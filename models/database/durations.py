@@ -17,7 +17,8 @@ def parse_duration(text: str) -> timedelta:
         duration = pd.Timedelta(text)
     except ValueError:
         duration = None
-    if duration is None or pd.isna(duration) or duration <= pd.Timedelta(0):
+    # A number without a unit is nanoseconds to pandas, which is no duration here.
+    if duration is None or pd.isna(duration) or duration < pd.Timedelta(microseconds=1):
         raise ValueError(f"not a fixed positive duration such as '30 days' or '12 hours': {text!r}")
     return duration.to_pytimedelta()
 

@@ -1,7 +1,7 @@
 """Reads dbt's manifest into one `RelationalSchema` per database folder.
 
 What is read where (dbt 1.11, manifest v12): primary keys from a node's `primary_key`, foreign keys
-from `relationships` tests and `foreign_key` constraints, event times from `config.event_time`,
+from `relationships` tests, `foreign_key` constraints and, for several columns, meta; event times from `config.event_time`,
 tasks and semantic types from `meta.relforge`. Every fault is collected and raised at once.
 """
 
@@ -31,6 +31,11 @@ from models.database.schema import (
 )
 
 Node = Mapping[str, Any]
+METRICS = {
+    TaskType.BINARY_CLASSIFICATION: (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.ACCURACY),
+    TaskType.MULTICLASS_CLASSIFICATION: (Metric.ACCURACY, Metric.MACRO_F1),
+    TaskType.REGRESSION: (Metric.MAE, Metric.RMSE, Metric.R2),
+}
 TASK_KEYS = {
     "title",
     "entity_table",
@@ -201,7 +206,7 @@ class _Reader:
 
     def _foreign_keys(self, tables: tuple[Table, ...]) -> Iterator[ForeignKey]:
         order = {table.name: position for position, table in enumerate(tables)}
-        keys = [*self._tested_keys(), *self._constrained_keys()]
+        keys = [*self._tested_keys(), *self._composite_keys(), *self._constrained_keys()]
         seen: set[tuple[str, tuple[str, ...]]] = set()
         columns = {
             table.name: {column: position for position, column in enumerate(table.column_names)}
@@ -250,14 +255,47 @@ class _Reader:
             meta = _meta(test)
             others = [node for node in test["depends_on"]["nodes"] if node != child["unique_id"]]
             parent = self.by_id.get(others[0]) if others else child
+            columns = (_unquoted(test["column_name"]),)
             yield ForeignKey(
                 table=table_name(child),
-                columns=(_unquoted(test["column_name"]),),
+                columns=columns,
                 parent=table_name(parent) if parent else others[0].split(".")[-1],
                 parent_columns=(_unquoted(arguments["field"]),),
-                tolerance=float(meta.get("tolerance", 0.0)),
+                tolerance=self._tolerance(table_name(child), columns, meta),
                 proposed=bool(meta.get("proposed", False)),
             )
+
+    def _composite_keys(self) -> Iterator[ForeignKey]:
+        """Keys of several columns, from the meta block (see `dbt_folder`)."""
+        for node in self.table_nodes:
+            for entry in _meta(node).get("foreign_keys", []):
+                if not {"columns", "parent", "parent_columns"} <= set(entry):
+                    self._fault(
+                        f"table {table_name(node)}: a foreign key in its meta block needs columns, "
+                        f"parent and parent_columns (got {', '.join(entry)})"
+                    )
+                    continue
+                columns = tuple(map(str, entry["columns"]))
+                yield ForeignKey(
+                    table=table_name(node),
+                    columns=columns,
+                    parent=_without_prefix(str(entry["parent"])),
+                    parent_columns=tuple(map(str, entry["parent_columns"])),
+                    tolerance=self._tolerance(table_name(node), columns, entry),
+                    proposed=bool(entry.get("proposed", False)),
+                )
+
+    def _tolerance(
+        self, table: str, columns: tuple[str, ...], settings: Mapping[str, Any]
+    ) -> float:
+        value = settings.get("tolerance", 0.0)
+        if isinstance(value, (int, float)) and 0 <= value <= 1:
+            return float(value)
+        self._fault(
+            f"table {table}, column {', '.join(columns)}: tolerance must be a share between 0 and 1 "
+            f"(got {value!r})"
+        )
+        return 0.0
 
     def _constrained_keys(self) -> Iterator[ForeignKey]:
         for node in self.table_nodes:
@@ -310,6 +348,17 @@ class _Reader:
                 f"{label}: its validation_span ({meta['validation_span']}) is shorter than its "
                 f"window ({meta['window']}), so no validation window can close; lengthen the span"
             )
+        if task_type and metric and metric not in METRICS[task_type]:
+            self._fault(
+                f"{label}: metric {metric.value!r} does not measure a {task_type.value}; one of "
+                f"{', '.join(METRICS[task_type])}"
+            )
+        cutoffs = meta.get("evaluation_cutoffs", 1)
+        if not isinstance(cutoffs, int) or cutoffs < 1:
+            self._fault(f"{label}: evaluation_cutoffs must be a whole number from 1 (got {cutoffs!r})")
+        hidden = meta.get("hidden_columns", [])
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in hidden):
+            self._fault(f"{label}: hidden_columns must be [table, column] pairs (got {hidden!r})")
         if len(self.faults) > before or not (task_type and window and stride and span):
             return None
         return Task(
@@ -324,12 +373,12 @@ class _Reader:
             window=window,
             stride=stride,
             validation_span=span,
-            evaluation_cutoffs=int(meta.get("evaluation_cutoffs", 1)),
+            evaluation_cutoffs=cutoffs,
             metric=metric or DEFAULT_METRIC[task_type],
             protocol=protocol or Protocol.ROLLING,
             hidden_columns=tuple(
                 (_without_prefix(str(table)), str(column))
-                for table, column in meta.get("hidden_columns", [])
+                for table, column in hidden
             ),
         )
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -99,7 +100,7 @@ def read_relbench(location: str) -> RelBenchDeclaration:
                 continue
             task = _task(dataset, manifest, schema)
             if manifest.sql:
-                task_sql[task.name] = _task_model(manifest.sql, task, schema)
+                task_sql[task.name] = _task_model(manifest.sql, task, schema, dataset.manifest.tables)
             else:
                 shipped = _label_tables(task, folder)
                 label_tables.update(shipped)
@@ -271,10 +272,9 @@ def _task(dataset: RelBenchDataset, manifest: TaskManifest, schema: RelationalSc
     )
 
 
-def _task_model(sql: str, task: Task, schema: RelationalSchema) -> str:
+def _task_model(sql: str, task: Task, schema: RelationalSchema, raw_names: Iterable[str]) -> str:
     """The manifest's SQL as a task model: the same text, its window named by our macro."""
-    body = sql.strip().rstrip(";").rstrip()
-    parts = [_escape_jinja(part) for part in body.split("{timedelta}")]
+    body = _without_semicolon(sql)
     named = _references(body, schema)
     reads = [name for name in schema.table_names if name in named or name == task.entity_table]
     timed = [table.name for table in schema.tables if table.time_column]
@@ -282,8 +282,35 @@ def _task_model(sql: str, task: Task, schema: RelationalSchema) -> str:
     if set(timed) != {name for name in reads if name in timed}:
         # RelBench lays the training cutoffs back to the first event of the whole database.
         arguments += f",\n    history={_models(schema, timed)}"
-    text = "{{ window() }}".join(parts)
+    body = _with_raw_names(body, raw_names, reads)
+    text = "{{ window() }}".join(_escape_jinja(part) for part in body.split("{timedelta}"))
     return f"{{% call training_table(\n    {arguments}\n) %}}\n{text}\n{{% endcall %}}\n"
+
+
+def _without_semicolon(sql: str) -> str:
+    """The statement without the semicolon that ends it, nor a comment after that."""
+    try:
+        tokens = sqlglot.tokenize(sql, read="duckdb")
+    except sqlglot.errors.SqlglotError:
+        return sql.strip().rstrip(";").rstrip()
+    while tokens and tokens[-1].token_type == sqlglot.TokenType.SEMICOLON:
+        sql = sql[: tokens.pop().start]
+    return sql.strip()
+
+
+def _with_raw_names(sql: str, raw_names: Iterable[str], reads: list[str]) -> str:
+    """The query with an alias for each table that it knows by a name that SQL tells from ours."""
+    renamed = [raw for raw in raw_names if identifier(raw) in reads]
+    aliases = [
+        f"{_quoted(raw)} as (select * from {_quoted(identifier(raw))})"
+        for raw in renamed
+        if identifier(raw) != raw.lower()
+    ]
+    return f"with {', '.join(aliases)}\nselect * from (\n{sql}\n)" if aliases else sql
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _models(schema: RelationalSchema, tables: list[str]) -> str:

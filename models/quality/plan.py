@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,8 @@ class Figure:
 class Check:
     """A check on one table: its figures, and what to say when they hold and when they do not.
 
-    `expectations` are those of the user. Without figures and expectations there is nothing to
-    judge, and the check passes.
+    A check without figures is as severe as the expectations that fail (a user's). Without either
+    there is nothing to judge, and the check passes. `severity` overrides that of the catalogue.
     """
 
     definition: CheckDefinition
@@ -86,13 +86,19 @@ class Check:
     observed: Mapping[str, Any] = field(default_factory=dict)
     severity: Severity | None = None
 
+    @property
+    def gravity(self) -> Severity:
+        """The severity of the check as a whole."""
+        return self.severity or self.definition.severity
+
     def all_expectations(self, large: bool) -> list[Expectation]:
         """What Great Expectations is asked, of a large table or of one that fits into pandas."""
         asked: list[Expectation] = []
         for figure in self.figures:
             rows = figure.rows if not large else ()
             asked.extend(rows or (figure.as_expectation(),))
-        return asked + list(self.expectations)
+        graded = [replace(expectation, severity=self.gravity) for expectation in asked]
+        return graded + list(self.expectations)
 
     @property
     def within(self) -> bool:
@@ -125,14 +131,15 @@ class TablePlan:
         columns: dict[str, str] = {}
         for check in self.checks:
             sources = [] if self.relation.large else [figure.columns for figure in check.figures]
-            for source in [*sources, check.columns]:
-                columns.update(source)
+            for read in [*sources, check.columns]:
+                columns.update(read)
         selected = ", ".join(f"{sql} as {quote(name)}" for name, sql in columns.items())
         source, keep = quote(self.relation.name), ""
         if self.relation.large:
             source = f"read_parquet({literal(self.relation.path)}, file_row_number = true)"
             keep = f" where hash(file_row_number) % {math.ceil(self.relation.rows / ROW_LIMIT)} = 0"
-        query = f"select {selected} from {source} as {quote(self.relation.name)}{keep}"
+        # The foreign keys' SQL calls the table that refers to another one its child.
+        query = f"select {selected} from {source} as child{keep}"
         return self.relation.connection.execute(query).df()
 
 

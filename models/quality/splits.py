@@ -80,11 +80,11 @@ def read_splits(relation: Relation, frames: Frames) -> dict[str, SplitFacts]:
     for split in SPLITS:
         rules = [rule for rule in frames.rules if rule.split == split]
         counts = "".join(f", count(*) filter ({rule.sql})" for rule in rules)
-        row = relation.one(
+        rows, labelled, first, last, outside, *violations = relation.one(
             "select count(*), count(label), min(cutoff_time), max(cutoff_time),"
             f" count(*) filter (not {frames.inside_sql}){counts}"
             f" from {quote(relation.name)} where split = '{split}'"
         )
-        violations = {rule.name: count for rule, count in zip(rules, row[5:], strict=True)}
-        facts[split] = SplitFacts(*row[:5], violations)
+        broken = {rule.name: count for rule, count in zip(rules, violations, strict=True)}
+        facts[split] = SplitFacts(rows, labelled, first, last, outside, broken)
     return facts

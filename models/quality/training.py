@@ -11,7 +11,14 @@ from models.database.schema import Task
 from models.quality.keys import unique_key
 from models.quality.label_checks import label_checks
 from models.quality.plan import Check, Figure, TablePlan, share, true_everywhere
-from models.quality.relation import Relation, naive_utc, open_relations
+from models.quality.relation import (
+    Relation,
+    is_temporal,
+    literal,
+    naive_utc,
+    open_relations,
+    quote,
+)
 from models.quality.results import TRAINING_TABLE_CHECKS, QualityReport
 from models.quality.splits import SPLITS, Frames, SplitFacts, read_splits
 from models.quality.user import require_known_tables, user_check
@@ -38,8 +45,7 @@ def check_training_table(
     require_known_tables(user, [task.name])
     with open_relations({task.name: path}) as relations:
         relation = relations[task.name]
-        columns = ("entity", "cutoff_time", "label", "split")
-        relation.require(columns, f"{REBUILD}.")
+        _prepare(relation)
         frames = Frames(task, naive_utc(as_of), naive_utc(last_event))
         splits = read_splits(relation, frames)
         checks = (
@@ -53,6 +59,20 @@ def check_training_table(
             ),
         )
         return validate([TablePlan(relation, checks)], docs_dir, "training table")
+
+
+def _prepare(relation: Relation) -> None:
+    """Require the four columns; from here on, cutoff_time is a timestamp in UTC."""
+    relation.require(("entity", "cutoff_time", "label", "split"), f"{REBUILD}.")
+    if not is_temporal(relation.type_of("cutoff_time")):
+        raise ValueError(
+            f"table {relation.name!r} ({relation.path}): cutoff_time is"
+            f" {relation.type_of('cutoff_time')}, not a timestamp. {REBUILD}."
+        )
+    relation.connection.execute(
+        f"create or replace view {quote(relation.name)} as select * replace"
+        f" (cutoff_time::timestamp as cutoff_time) from read_parquet({literal(relation.path)})"
+    )
 
 
 def _labels_inside_window(
@@ -106,7 +126,9 @@ def _splits_disjoint(relation: Relation, task: Task, splits: Mapping[str, SplitF
         if last is None or start is None:
             continue
         gap = (start - (last + task.window)).total_seconds()
-        figures.append(Figure(f"seconds from last {earlier} window to first {later} cutoff", gap, 0))
+        figures.append(
+            Figure(f"seconds from last {earlier} window to first {later} cutoff", gap, 0)
+        )
         if gap < 0:
             problems.append(
                 f"the last {earlier} window closes at {last + task.window}, after the first"

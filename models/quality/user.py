@@ -12,6 +12,11 @@ from models.quality.relation import Relation, as_time, is_temporal, naive_utc, q
 from models.quality.results import CheckDefinition, Severity
 
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
+# Fields of every expectation that are ours to set, or that concern other data sources.
+_RESERVED = (
+    *("id", "meta", "notes", "description", "severity", "rendered_content"),
+    *("result_format", "catch_exceptions", "windows", "batch_id"),
+)
 # These compare with another table or run SQL; the tables come as pandas frames.
 _NEEDS_SQL = (
     "expect_query_results_to_match_comparison",
@@ -63,20 +68,26 @@ def _parse(relation: Relation, entry: Mapping[str, Any]) -> Expectation:
     kwargs = entry.get("kwargs") or {}
     if not isinstance(kwargs, Mapping):
         raise ValueError(f"{where}: kwargs is a mapping (got {kwargs!r})")
-    _require_arguments(where, kind, kwargs)
+    model = _model(where, kind, kwargs)
     if _frame_of(kind) is Frame.ROWS:
         for column in _columns_named(kwargs):
             if column not in relation.types:
                 raise ValueError(
-                    f"{where}: no column {column!r}{_near(column, relation.types)} (has:"
+                    f"{where}: no column {column!r}{_near(str(column), relation.types)} (has:"
                     f" {', '.join(relation.types)})"
                 )
+    kwargs = _with_times(relation, kwargs)
+    try:
+        model(**kwargs)
+    except (ValueError, TypeError) as error:
+        reason = _reasons(error)
+        raise ValueError(f"{where}: bad arguments {dict(kwargs)!r}: {reason}") from error
     severity = Severity(entry.get("severity", "critical"))
-    return Expectation(kind, _with_times(relation, kwargs), _frame_of(kind), severity)
+    return Expectation(kind, kwargs, _frame_of(kind), severity)
 
 
-def _require_arguments(where: str, kind: str, kwargs: Mapping[str, Any]) -> None:
-    """Let Great Expectations judge type and arguments; say what it knows when it refuses them."""
+def _model(where: str, kind: str, kwargs: Mapping[str, Any]) -> Any:
+    """Great Expectations' class of that type, if it knows the type and the arguments' names."""
     from models.quality.validation import expectation_class, expectation_types
 
     if kind in _NEEDS_SQL:
@@ -85,20 +96,26 @@ def _require_arguments(where: str, kind: str, kwargs: Mapping[str, Any]) -> None
     if kind not in known:
         raise ValueError(f"{where}: Great Expectations has no such type{_near(kind, known)}")
     model = expectation_class(kind)
-    base = {"id", "meta", "notes", "result_format", "description", "catch_exceptions", "severity"}
-    base |= {"rendered_content", "windows", "batch_id"}
-    arguments = [name for name in model.__fields__ if name not in base]
+    arguments = [name for name in model.__fields__ if name not in _RESERVED]
     for name in kwargs:
         if name not in arguments:
             raise ValueError(
                 f"{where}: unknown argument {name!r}{_near(str(name), arguments)} (known:"
                 f" {', '.join(arguments)})"
             )
-    try:
-        model(**kwargs)
-    except (ValueError, TypeError) as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:]) or str(error)
-        raise ValueError(f"{where}: bad arguments {dict(kwargs)!r}: {reason}") from error
+    return model
+
+
+def _reasons(error: Exception) -> str:
+    """What pydantic objects to, the first reason for each argument."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    reasons: dict[str, str] = {}
+    for entry in error.errors():
+        reasons.setdefault(str(entry["loc"][0]), entry["msg"])
+    return "; ".join(
+        reason if name == "__root__" else f"{name}: {reason}" for name, reason in reasons.items()
+    )
 
 
 def _frame_of(kind: str) -> Frame:
@@ -132,8 +149,14 @@ def _with_times(relation: Relation, kwargs: Mapping[str, Any]) -> dict[str, Any]
     column = relation.find(str(kwargs.get("column")))
     if column is None or not is_temporal(relation.types[column]):
         return dict(kwargs)
-    limits = {name: _as_datetime(kwargs[name]) for name in ("min_value", "max_value") if name in kwargs}
-    return {**kwargs, **limits}
+    limits = [name for name in ("min_value", "max_value") if name in kwargs]
+    try:
+        return {**kwargs, **{name: _as_datetime(kwargs[name]) for name in limits}}
+    except ValueError as error:
+        raise ValueError(
+            f"table {relation.name!r}: {column} holds times, so min_value and max_value are ISO"
+            f" dates or times (got {[kwargs[name] for name in limits]})"
+        ) from error
 
 
 def _as_datetime(value: Any) -> Any:

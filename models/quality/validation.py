@@ -39,7 +39,9 @@ class Outcome:
         if "unexpected_count" in self.result:
             examples = ", ".join(map(str, self.result["partial_unexpected_list"][:3]))
             counts = f"{self.result['unexpected_count']:,} of {self.result['element_count']:,}"
-            return f"{text}: {counts} rows are unexpected" + (f" (e.g. {examples})" if examples else "")
+            return f"{text}: {counts} rows are unexpected" + (
+                f" (e.g. {examples})" if examples else ""
+            )
         return f"{text}: observed {self.result.get('observed_value', 'otherwise')}"
 
 
@@ -85,23 +87,23 @@ def expectation_class(kind: str) -> Any:
 
 def _validate_table(context: Any, source: Any, plan: TablePlan) -> list[CheckResult]:
     asked: dict[Frame, list[tuple[str, Expectation]]] = {}
-    for check in plan.checks:
-        for expectation in check.all_expectations(plan.relation.large):
-            asked.setdefault(expectation.frame, []).append((check.definition.name, expectation))
+    for planned in plan.checks:
+        for expectation in planned.all_expectations(plan.relation.large):
+            entry = (planned.definition.name, expectation)
+            asked.setdefault(expectation.frame, []).append(entry)
     outcomes: dict[str, list[Outcome]] = {check.definition.name: [] for check in plan.checks}
-    severities = {check.definition.name: check.severity for check in plan.checks}
     for frame, entries in asked.items():
-        suite = [_build(name, severities[name], expectation) for name, expectation in entries]
-        found = _run(context, source, plan.relation.name + frame.value, suite, plan.frame(frame))
-        for position, (name, expectation) in enumerate(entries):
-            outcomes[name].append(_outcome(plan, name, expectation, found[position]))
+        suite = [_build(check, expectation) for check, expectation in entries]
+        name = plan.relation.name + frame.value
+        found = _run(context, source, name, suite, plan.frame(frame))
+        for position, (check, expectation) in enumerate(entries):
+            outcomes[check].append(_outcome(plan, check, expectation, found[position]))
     return [_result(plan, check, outcomes[check.definition.name]) for check in plan.checks]
 
 
-def _build(check: str, severity: Severity | None, expectation: Expectation) -> Any:
-    return expectation_class(expectation.type)(
-        **expectation.kwargs, severity=(severity or expectation.severity).value, notes=check
-    )
+def _build(check: str, expectation: Expectation) -> Any:
+    model = expectation_class(expectation.type)
+    return model(**expectation.kwargs, severity=expectation.severity.value, notes=check)
 
 
 def _run(
@@ -116,7 +118,10 @@ def _run(
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name=name, data=batch, suite=stored)
     )
-    run = definition.run(batch_parameters={"dataframe": frame})
+    # The run name is shown in Data Docs, and part of the page's address.
+    run = definition.run(
+        batch_parameters={"dataframe": frame}, run_id=gx.RunIdentifier(run_name=source.name)
+    )
     plain = [result.to_json_dict() for result in run.results]
     return {result["expectation_config"]["meta"]["position"]: result for result in plain}
 
@@ -145,11 +150,10 @@ def _exception_message(info: Mapping[str, Any]) -> str | None:
 
 def _result(plan: TablePlan, check: Check, outcomes: Sequence[Outcome]) -> CheckResult:
     unmet = [outcome for outcome in outcomes if not outcome.success]
-    severity = check.severity or check.definition.severity
-    if check.expectations and check.definition.name == "user_expectations":
-        graded = unmet or outcomes
-        critical = any(o.expectation.severity is Severity.CRITICAL for o in graded)
-        severity = Severity.CRITICAL if critical else Severity.WARNING
+    severity = check.gravity
+    if outcomes and not check.figures:
+        grades = {outcome.expectation.severity for outcome in unmet or outcomes}
+        severity = Severity.CRITICAL if Severity.CRITICAL in grades else Severity.WARNING
     passed = not unmet and check.within
     message = check.passed if passed else (check.failed or _unmet_message(plan, unmet))
     observed = {**check.observed, "expectations": [_summary(outcome) for outcome in outcomes]}
@@ -165,7 +169,9 @@ def _result(plan: TablePlan, check: Check, outcomes: Sequence[Outcome]) -> Check
 
 def _unmet_message(plan: TablePlan, unmet: Sequence[Outcome]) -> str:
     findings = "; ".join(outcome.describe() for outcome in unmet)
-    sampled = f" (judged on a sample of {plan.relation.rows:,} rows)" if plan.relation.large else ""
+    sampled = ""
+    if plan.relation.large and any(o.expectation.frame is Frame.ROWS for o in unmet):
+        sampled = f" (in a sample of the table's {plan.relation.rows:,} rows)"
     return (
         f"{plan.relation.name}: {findings}{sampled}. Correct the rows in the dbt model, or the"
         " expectation in its meta block."

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-MAX_CATEGORIES = 100
+MAX_CATEGORIES = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,211 @@
+"""An installation of its own for a test: a home, a dbt project, and the ways to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from models.artifacts import Artifact, ArtifactStore
+from models.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Installation:
+    home: Path
+    project: Path
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(self.home, self.project)
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.settings.store)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RELFORGE", "DAGSTER"))}
+        return kept | {
+            "RELFORGE_HOME": str(self.home),
+            "RELFORGE_DBT_PROJECT": str(self.project),
+            "RELFORGE_THREADS": "1",
+            **more,
+        }
+
+    def run(self, *arguments: object, timeout: float = 150) -> subprocess.CompletedProcess[str]:
+        """`python -m orchestration.run`, which is what `make run` calls."""
+        return self.start(*arguments).finish(timeout)
+
+    def start(self, *arguments: object) -> Started:
+        return self.start_module("orchestration.run", *arguments)
+
+    def start_module(self, module: str, *arguments: object, **environment: str) -> Started:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=ROOT,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return Started(process)
+
+    def execute(
+        self, job: str, as_of: str, config: Mapping[str, Any] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """`dagster job execute`, as CI calls it."""
+        dagster_home = self.home / "dagster"
+        dagster_home.mkdir(parents=True, exist_ok=True)
+        arguments = ["job", "execute", "-m", "orchestration.definitions", "-j", job]
+        arguments += ["--tags", json.dumps({"dagster/partition": as_of})]
+        if config:
+            arguments += ["--config-json", json.dumps(config)]
+        home = {"DAGSTER_HOME": str(dagster_home)}
+        return self.start_module("dagster", *arguments, **home).finish(150)
+
+    def definitions(self) -> Any:
+        from orchestration.definitions import build_definitions
+
+        return build_definitions(self.settings)
+
+    def execute_here(
+        self, job: str, as_of: str | None, config: Mapping[str, Any] | None = None
+    ) -> Execution:
+        """The same job in this process, which saves a start of Dagster."""
+        import dagster as dg
+
+        found = self.definitions().resolve_job_def(job)
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = found.execute_in_process(
+                run_config=dict(config) if config else None,
+                instance=instance,
+                tags={"dagster/partition": as_of} if as_of else None,
+                raise_on_error=False,
+            )
+            return Execution(result.success, materialized(result.all_events), result)
+
+    def last_run(self) -> dict[str, dict[str, Any]]:
+        """Metadata of every asset that the newest run of the Dagster instance materialised."""
+        import dagster as dg
+
+        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+            (run,) = instance.get_runs(limit=1)
+            records = instance.all_logs(run.run_id)
+            return materialized(r.dagster_event for r in records if r.dagster_event)
+
+    def artifacts(self) -> dict[tuple[str, str], Artifact]:
+        """The newest artifact of every stage and subject."""
+        found = {}
+        for pointer in sorted((self.store.root / "latest").glob("*/*.json")):
+            latest = json.loads(pointer.read_text())
+            stage, subject = pointer.parent.name, latest["subject"]
+            artifact = self.store.latest(stage, subject)
+            assert artifact is not None, f"{stage} {subject} points at nothing"
+            found[stage, subject] = artifact
+        return found
+
+    def contents(self) -> dict[tuple[str, str], str]:
+        return {key: artifact.content for key, artifact in self.artifacts().items()}
+
+    def artifact(self, stage: str, task: str, as_of: str) -> Artifact:
+        return self.artifacts()[stage, f"tiny_club/{task}/{as_of}"]
+
+    def query(self, database: str, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the warehouse, read when nobody holds it."""
+        import duckdb
+
+        path = self.settings.warehouse(database)
+        with duckdb.connect(str(path), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@dataclass(frozen=True)
+class Execution:
+    success: bool
+    assets: dict[str, dict[str, Any]]
+    result: Any
+
+    @property
+    def reused(self) -> set[str]:
+        return {key for key, metadata in self.assets.items() if metadata["reused"]}
+
+    @property
+    def computed(self) -> set[str]:
+        return set(self.assets) - self.reused
+
+    def messages(self) -> str:
+        """The text of every failed step and check."""
+        import dagster as dg
+
+        found = []
+        for event in self.result.all_events:
+            if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+                error = event.step_failure_data.error
+                while error is not None:
+                    found.append(error.message)
+                    error = error.cause
+            if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                check = event.asset_check_evaluation_data
+                if not check.passed:
+                    found.append(f"{check.check_name}: {check.description}")
+        return "\n".join(found)
+
+
+@dataclass(frozen=True)
+class Started:
+    process: subprocess.Popen[str]
+
+    def finish(self, timeout: float = 150) -> subprocess.CompletedProcess[str]:
+        try:
+            output, _ = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return subprocess.CompletedProcess(
+            self.process.args, self.process.returncode, output, ""
+        )
+
+
+def materialized(events: Any) -> dict[str, dict[str, Any]]:
+    """Metadata values of every materialisation among events, by `a/b/c` asset key."""
+    import dagster as dg
+
+    found = {}
+    for event in events:
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            one = event.step_materialization_data.materialization
+            values = {name: getattr(v, "value", v) for name, v in one.metadata.items()}
+            found["/".join(one.asset_key.path)] = values
+    return found
+
+
+def new_installation(folder: Path, *databases: str, project: Path | None = None) -> Installation:
+    """A home, and a copy of the dbt project with none but the named databases.
+
+    With `project`, that one is shared instead of copied.
+    """
+    if project is None:
+        project = folder / "dbt_project"
+        project.mkdir(parents=True)
+        source = ROOT / "dbt_project"
+        for path in source.glob("*.yml"):
+            if path.name != ".user.yml":
+                shutil.copyfile(path, project / path.name)
+        shutil.copytree(source / "macros", project / "macros")
+        (project / "models").mkdir()
+        for name in databases:
+            shutil.copytree(source / "models" / name, project / "models" / name)
+    return Installation(folder / "home", project)
+
+
+def day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
