@@ -264,9 +264,17 @@ def _docs(artifact: Artifact) -> dg.UrlMetadataValue:
 
 
 def _raw_schema(schema: RelationalSchema) -> RelationalSchema:
-    """The raw tables as a schema of their own: what dbt's sources declare, without keys."""
+    """The raw tables as a schema of their own: what dbt's sources declare, without keys.
+
+    A staged table of the same name lends its event time, where the raw table has such a column.
+    """
+    times = {table.name: table.time_column for table in schema.tables}
     tables = tuple(
-        Table(source.name, tuple(Column(name) for name in source.columns))
+        Table(
+            source.name,
+            tuple(Column(name) for name in source.columns),
+            time_column=times.get(source.name) if times.get(source.name) in source.columns else None,
+        )
         for source in schema.source.tables
     )
     return RelationalSchema(schema.database, tables)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CODE = ("models/tabular", "models/reporting", "models/dfs", "models/aggregation")
 REPORT = "report.html"
+# Tags of a run whose predictions are made by the newest model there is.
+NEWEST_MODEL = {"relforge/model": "newest"}
 
 
 class PredictionStageConfig(StageConfig):
@@ -71,7 +73,8 @@ def prediction_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinitio
         as_of = as_of_date(context, schema)
         subject = training_tables.subject(schema, task, as_of)
         features = latest(workplace, "features", subject, f"the feature table {subject}")
-        model = _model(workplace, schema, task, as_of, config.newest_model)
+        newest = config.newest_model or NEWEST_MODEL.items() <= context.run.tags.items()
+        model = _model(workplace, schema, task, as_of, newest)
         table = upstream(workplace, "training_table", features)
         staging = upstream(workplace, "staging", features)
         gates = checks.published(workplace, schema, staging, table)
@@ -209,13 +212,17 @@ def _metadata(task: Task, outcome: Outcome) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "dagster/row_count": found["rows"],
         "cutoffs": found["cutoffs"],
-        "scores": table_metadata(found["scores"]),
+        "scores": table_metadata(_rounded(row) for row in found["scores"]),
         "report": dg.MetadataValue.url(report.as_uri()),
     }
     for row in found["scores"]:
         if row["metric"] == str(task.metric):
             name = f"{row['split']} {row['metric']}, {row['protocol']}"
-            metadata[name] = row["ensemble"]
+            metadata[name] = round(row["ensemble"], 4)
     for plot in sorted((folder / "plots").glob("*.png")):
         metadata[plot.stem] = image(plot)
     return metadata
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(v, 4) if isinstance(v, float) else v for name, v in row.items()}

@@ -35,8 +35,8 @@ class TrainingStageConfig(StageConfig):
     seeds: int = Field(5, description="Models trained, one per seed; predictions average them.")
     learning_rate: float = Field(0.03, description="LightGBM's learning_rate.")
     num_leaves: int = Field(15, description="LightGBM's num_leaves.")
-    min_data_in_leaf: int = Field(40, description="LightGBM's min_data_in_leaf.")
-    rounds: int = Field(2000, description="Most trees a model may have.")
+    min_data_in_leaf: int = Field(100, description="LightGBM's min_data_in_leaf.")
+    rounds: int = Field(1500, description="Most trees a model may have.")
     early_stopping: int = Field(100, description="Rounds without a better validation score.")
 
 

@@ -149,7 +149,7 @@ def materialization(
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
     """The event of a stage: its figures, whether it was reused, and what had changed if not."""
-    state = {
+    state: dict[str, Any] = {
         "reused": outcome.reused,
         "made by run": outcome.made_by,
         "changed": ", ".join(outcome.changed) or "nothing",
@@ -167,7 +167,10 @@ def materialization(
 
 def table_metadata(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """Rows as a table in the asset's page."""
-    return dg.MetadataValue.table([dg.TableRecord(_cells(row)) for row in rows])
+    records = [dg.TableRecord(_cells(row)) for row in rows]
+    # Dagster takes the columns from the first record and refuses a table without any.
+    schema = None if records else dg.TableSchema([dg.TableColumn("empty")])
+    return dg.MetadataValue.table(records, schema=schema)
 
 
 def image(path: Path) -> dg.MarkdownMetadataValue:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from filelock import FileLock
+
 from models.settings import Settings
 
 DAGSTER_YAML = """\
 telemetry:
+  enabled: false
+nux:
   enabled: false
 run_monitoring:
   enabled: true
@@ -21,10 +25,7 @@ concurrency:
 def prepare_environment(settings: Settings) -> dict[str, str]:
     """The environment of a Dagster process, with its home created and configured."""
     home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        configuration.write_text(DAGSTER_YAML)
+    _create_instance(home)
     root = Path(__file__).resolve().parents[1]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
     return os.environ | {
@@ -37,3 +38,20 @@ def prepare_environment(settings: Settings) -> dict[str, str]:
         # Supersession notices of `dagster job execute` are no news to the reader of a run.
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def _create_instance(home: Path) -> None:
+    """Creates the instance once: two runs that do so at the same time would fail each other."""
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "create.lock"):
+        created = home / "created"
+        if created.exists():
+            return
+        configuration = home / "dagster.yaml"
+        if not configuration.exists():
+            configuration.write_text(DAGSTER_YAML)
+        import dagster as dg
+
+        # Opening it creates the tables of its storage.
+        with dg.DagsterInstance.from_config(str(home)):
+            created.touch()

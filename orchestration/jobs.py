@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.predictions import NEWEST_MODEL
 from assets.source import database_key
 from assets.staging import staged_key
 from assets.workplace import as_of_partitions, task_key
@@ -71,14 +72,15 @@ def _job(
     keys += [task_key(schema, task, stage) for task in tasks for stage in stages]
     # Stages log at INFO; Dagster's own bookkeeping at DEBUG would drown them.
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+    tags = {"relforge/database": schema.database}
     if newest_model:
-        keyed = ["__".join(task_key(schema, task, "predictions").path) for task in tasks]
-        config["ops"] = {op: {"config": {"newest_model": True}} for op in keyed}
+        # A tag: `dagster job execute` does not apply the configuration of a partitioned job.
+        tags |= NEWEST_MODEL
     return dg.define_asset_job(
         job_name(schema.database, kind, name),
         selection=dg.AssetSelection.assets(*keys),
         partitions_def=as_of_partitions(schema) if tasks else None,
         description=description,
         config=config,
-        tags={"relforge/database": schema.database},
+        tags=tags,
     )

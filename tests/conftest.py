@@ -13,7 +13,7 @@ import yaml
 from models.database.dbt import load_manifest
 from models.database.dbt_folder import identifier
 from models.database.importer import Import, import_database
-from models.database.manifest import read_databases
+from models.database.manifest import Declaration, read_databases
 from models.database.schema import RelationalSchema
 from models.database.source import RelBenchSource, write_raw_tables
 from models.database.staging import build_staging
@@ -49,6 +49,18 @@ from timestamps t, people p where p."JoinedAt" <= t.timestamp
 {% endcall %}
 """,
         {"stride": "3 days", "evaluation_cutoffs": 9},
+    ),
+    # Its SQL forgets to close the window: only what the split may see keeps it honest.
+    "peeks": (
+        """
+{% call training_table(reads=['the_club__people', 'the_club__club_visits']) %}
+select t.timestamp, p."PersonId" as member, count(v."VisitId") as label
+from timestamps t join people p on p."JoinedAt" <= t.timestamp
+left join club_visits v on v."PersonId" = p."PersonId" and v.at > t.timestamp
+group by all
+{% endcall %}
+""",
+        {"type": "regression"},
     ),
     "wrong_columns": (
         """
@@ -200,3 +212,16 @@ def _write_tasks(folder: Path) -> None:
         declaration = yaml.safe_dump({"version": 2, "models": [model]})
         (folder / "tasks" / f"the_club__{name}.yml").write_text(declaration)
         (folder / "tasks" / f"the_club__{name}.sql").write_text(sql)
+
+
+@pytest.fixture(scope="session")
+def declarations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Declaration]:
+    """Many databases of one dbt project, sound and faulty, read back after one `dbt parse`."""
+    from tests.models.database.declared import random_schema, write, write_faulty
+
+    root = tmp_path_factory.mktemp("declared")
+    project = empty_project(root / "project")
+    for number in range(30):
+        write(project, random_schema(number))
+    write_faulty(project)
+    return read_databases(load_manifest(project, root / "cache"))

@@ -32,6 +32,11 @@ def identifier(name: str) -> str:
     return cleaned if not cleaned[0].isdigit() else f"t_{cleaned}"
 
 
+def escape_jinja(text: str) -> str:
+    """The text as dbt has to read it to mean the text: it renders SQL and descriptions alike."""
+    return f"{{% raw %}}{text}{{% endraw %}}" if re.search(r"{[{%#]", text) else text
+
+
 def model_name(database: str, table: str) -> str:
     """The dbt model of a table or task: unique in the project, so prefixed by its database."""
     return f"{database}__{table}"
@@ -136,7 +141,7 @@ def _source(schema: RelationalSchema, source_names: dict[str, str]) -> dict[str,
     return {
         "name": schema.database,
         "schema": f"{schema.database}_raw",
-        "description": schema.description,
+        "description": escape_jinja(schema.description),
         "config": {"meta": {"relforge": {"database": database}}},
         "tables": tables,
     }
@@ -159,7 +164,7 @@ def _cast(column: Column, is_event_time: bool) -> str:
 def _staging_declaration(schema: RelationalSchema, table: Table) -> dict[str, Any]:
     declaration: dict[str, Any] = {"name": model_name(schema.database, table.name)}
     if table.description:
-        declaration["description"] = table.description
+        declaration["description"] = escape_jinja(table.description)
     config: dict[str, Any] = {"event_time": table.time_column} if table.time_column else {}
     composite = [_composite_key(schema, key) for key in schema.parents(table.name)]
     if any(composite):
@@ -197,7 +202,7 @@ def _key_settings(key: ForeignKey) -> dict[str, Any]:
 def _column(schema: RelationalSchema, table: Table, column: Column) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": column.name, "quote": True, "data_type": column.sql_type}
     if column.description:
-        entry["description"] = column.description
+        entry["description"] = escape_jinja(column.description)
     if column.semantic_type:
         meta = {"relforge": {"semantic_type": column.semantic_type.value}}
         entry["config"] = {"meta": meta}
@@ -248,6 +253,6 @@ def _task_declaration(schema: RelationalSchema, task: Task) -> dict[str, Any]:
         ]
     return {
         "name": model_name(schema.database, task.name),
-        "description": task.description,
+        "description": escape_jinja(task.description),
         "config": {"meta": {"relforge": {"task": meta}}},
     }

@@ -1,8 +1,9 @@
 """Reads dbt's manifest into one `RelationalSchema` per database folder.
 
 What is read where (dbt 1.11, manifest v12): primary keys from a node's `primary_key`, foreign keys
-from `relationships` tests, `foreign_key` constraints and, for several columns, meta; event times from `config.event_time`,
-tasks and semantic types from `meta.relforge`. Every fault is collected and raised at once.
+from `relationships` tests and `foreign_key` constraints, event times from `config.event_time`,
+tasks, semantic types and keys of several columns from `meta.relforge`. Every fault is collected and
+raised at once.
 """
 
 from __future__ import annotations
@@ -176,6 +177,10 @@ class _Reader:
     def _table(self, node: Node) -> Table:
         name = table_name(node)
         key = tuple(_unquoted(column) for column in node.get("primary_key") or ())
+        for constraint in node.get("constraints", []):
+            # dbt sorts the columns of its primary_key; here they keep their owner's order.
+            if constraint["type"] == "primary_key" and set(constraint["columns"]) == set(key):
+                key = tuple(constraint["columns"])
         time_column = node["config"].get("event_time")
         return Table(
             name=name,
@@ -341,7 +346,7 @@ class _Reader:
         entity_table = _without_prefix(str(meta.get("entity_table", "")))
         self._check_entity(label, entity_table, schema)
         window = self._duration(label, "window", meta.get("window"))
-        stride = self._duration(label, "stride", meta.get("stride", meta.get("window")))
+        stride = self._duration(label, "stride", meta.get("stride")) if "stride" in meta else window
         span = self._duration(label, "validation_span", meta.get("validation_span"))
         if window and span and span < window:
             self._fault(
@@ -355,7 +360,9 @@ class _Reader:
             )
         cutoffs = meta.get("evaluation_cutoffs", 1)
         if not isinstance(cutoffs, int) or cutoffs < 1:
-            self._fault(f"{label}: evaluation_cutoffs must be a whole number from 1 (got {cutoffs!r})")
+            self._fault(
+                f"{label}: evaluation_cutoffs must be a whole number from 1 (got {cutoffs!r})"
+            )
         hidden = meta.get("hidden_columns", [])
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in hidden):
             self._fault(f"{label}: hidden_columns must be [table, column] pairs (got {hidden!r})")
@@ -377,8 +384,7 @@ class _Reader:
             metric=metric or DEFAULT_METRIC[task_type],
             protocol=protocol or Protocol.ROLLING,
             hidden_columns=tuple(
-                (_without_prefix(str(table)), str(column))
-                for table, column in hidden
+                (_without_prefix(str(table)), str(column)) for table, column in hidden
             ),
         )
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +16,7 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from models.database.dbt_folder import DeclarationError, identifier, model_name
+from models.database.dbt_folder import DeclarationError, escape_jinja, identifier, model_name
 from models.database.durations import parse_duration
 from models.database.schema import (
     DEFAULT_METRIC,
@@ -100,7 +99,9 @@ def read_relbench(location: str) -> RelBenchDeclaration:
                 continue
             task = _task(dataset, manifest, schema)
             if manifest.sql:
-                task_sql[task.name] = _task_model(manifest.sql, task, schema, dataset.manifest.tables)
+                task_sql[task.name] = _task_model(
+                    manifest.sql, task, schema, dataset.manifest.tables
+                )
             else:
                 shipped = _label_tables(task, folder)
                 label_tables.update(shipped)
@@ -118,7 +119,7 @@ def read_relbench(location: str) -> RelBenchDeclaration:
 
 def _schema(dataset: RelBenchDataset, location: str) -> RelationalSchema:
     manifest = dataset.manifest
-    faults: list[str] = []
+    faults = _name_clashes(manifest.tables)
     tables, keys = [], []
     for raw, spec in manifest.tables.items():
         path = dataset.db_dir / f"{raw}.parquet"
@@ -168,6 +169,17 @@ def _schema(dataset: RelBenchDataset, location: str) -> RelationalSchema:
         first_as_of=_first_event(dataset),
         as_of_time=test.time(),
     )
+
+
+def _name_clashes(raw_names: Iterable[str]) -> list[str]:
+    by_name: dict[str, list[str]] = {}
+    for raw in raw_names:
+        by_name.setdefault(identifier(raw), []).append(raw)
+    return [
+        f"the tables {', '.join(same)} would all be called {name!r}; rename one of them"
+        for name, same in by_name.items()
+        if len(same) > 1
+    ]
 
 
 def parquet_columns(path: Path) -> dict[str, str]:
@@ -283,7 +295,7 @@ def _task_model(sql: str, task: Task, schema: RelationalSchema, raw_names: Itera
         # RelBench lays the training cutoffs back to the first event of the whole database.
         arguments += f",\n    history={_models(schema, timed)}"
     body = _with_raw_names(body, raw_names, reads)
-    text = "{{ window() }}".join(_escape_jinja(part) for part in body.split("{timedelta}"))
+    text = "{{ window() }}".join(escape_jinja(part) for part in body.split("{timedelta}"))
     return f"{{% call training_table(\n    {arguments}\n) %}}\n{text}\n{{% endcall %}}\n"
 
 
@@ -325,10 +337,6 @@ def _references(sql: str, schema: RelationalSchema) -> list[str]:
     except sqlglot.errors.SqlglotError:
         return schema.table_names
     return [name for name in schema.table_names if name in named] or schema.table_names
-
-
-def _escape_jinja(text: str) -> str:
-    return f"{{% raw %}}{text}{{% endraw %}}" if re.search(r"{[{%#]", text) else text
 
 
 def _label_tables(task: Task, folder: Path) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
@@ -141,7 +141,7 @@ class DemoSource:
     """The embedded shop, generated from its declared options."""
 
     def __init__(self, source: SourceDeclaration) -> None:
-        self._options = {name: int(value) for name, value in source.options}
+        self._options: dict[str, Any] = {name: int(value) for name, value in source.options}
         self._tables: dict[str, pl.DataFrame] = {}
 
     def _generate(self) -> dict[str, pl.DataFrame]:

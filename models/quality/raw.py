@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.database.schema import RelationalSchema
 from models.quality.plan import Check, Expectation, Figure, Frame, TablePlan
-from models.quality.relation import Relation, open_relations
+from models.quality.relation import Relation, as_time, is_temporal, open_relations, quote
 from models.quality.results import RAW_CHECKS, QualityReport
 from models.quality.validation import validate
 
@@ -26,7 +26,8 @@ def check_raw_tables(
 
 
 def _plan(schema: RelationalSchema, relation: Relation) -> TablePlan:
-    return TablePlan(relation, (_not_empty(relation), _columns_present(schema, relation)))
+    checks = (_not_empty(relation), _columns_present(schema, relation), _times(schema, relation))
+    return TablePlan(relation, checks)
 
 
 def _not_empty(relation: Relation) -> Check:
@@ -37,6 +38,29 @@ def _not_empty(relation: Relation) -> Check:
         " credentials), or remove its model from the dbt folder.",
         (Figure("rows", relation.rows, at_least=1),),
         observed={"rows": relation.rows},
+    )
+
+
+def _times(schema: RelationalSchema, relation: Relation) -> Check:
+    """Text that is no time would become NULL in staging, and its row invisible."""
+    definition = RAW_CHECKS["event_times_parse"]
+    declared = schema.table(relation.name) if relation.name in schema.table_names else None
+    column = relation.find(declared.time_column) if declared and declared.time_column else None
+    if column is None or is_temporal(relation.type_of(column)):
+        return Check(definition, f"{relation.name}: no event time is text, nothing to check.")
+    time = as_time(column, relation.type_of(column))
+    unreadable, example = relation.one(
+        f"select count(*) filter ({quote(column)} is not null and {time} is null),"
+        f" min({quote(column)}) filter ({time} is null) from {quote(relation.name)}"
+    )
+    return Check(
+        definition,
+        f"{relation.name}: every {column} is a time.",
+        f"{relation.name}: {unreadable:,} of {relation.rows:,} rows have a {column} that is not a"
+        f" time, such as {example!r}. Correct them in the source, or write the staging model's cast"
+        " for their format (strptime).",
+        (Figure(f"rows with an unreadable {column}", unreadable, at_most=0),),
+        observed={"rows": relation.rows, "unreadable_times": unreadable, "example": example},
     )
 
 

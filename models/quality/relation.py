@@ -15,8 +15,8 @@ from pathlib import Path
 
 import duckdb
 
-# Great Expectations copies and hashes the pandas frame that it is given: about a gigabyte at a
-# million rows and ten columns. Larger tables are judged on figures that DuckDB has aggregated.
+# pandas keeps a frame in memory, and Great Expectations hashes and masks all of it. Larger tables are
+# judged on figures that DuckDB has aggregated, and on a sample for the user's own expectations.
 ROW_LIMIT = 1_000_000
 
 _PLAIN_TYPES = (

@@ -38,6 +38,9 @@ RAW_CHECKS = {
         CheckDefinition(
             "columns_present", Severity.CRITICAL, "Every column that the schema declares exists."
         ),
+        CheckDefinition(
+            "event_times_parse", Severity.CRITICAL, "Event times written as text are times."
+        ),
     )
 }
 
@@ -53,7 +56,9 @@ STAGED_CHECKS = {
             "References without a parent row stay within the foreign key's tolerance.",
         ),
         CheckDefinition(
-            "event_times_valid", Severity.CRITICAL, "Every event has a time, none in the future."
+            "event_times_valid",
+            Severity.CRITICAL,
+            "No event lies in the future (blocks), and every event has a time (warns).",
         ),
         CheckDefinition(
             "constant_columns", Severity.WARNING, "No column holds the same value in every row."

@@ -20,7 +20,7 @@ from models.quality.relation import (
     open_relations,
     quote,
 )
-from models.quality.results import STAGED_CHECKS, QualityReport
+from models.quality.results import STAGED_CHECKS, QualityReport, Severity
 from models.quality.user import require_known_tables, user_check
 from models.quality.validation import validate
 
@@ -103,6 +103,8 @@ def _event_times(table: Table, relation: Relation, now: datetime) -> Check:
         f"{table.name}: {relation.rows:,} rows have a {column}, from {first} to {last}.",
         failed,
         _time_figures(column, relation, time, nulls + unreadable, future, now),
+        # A row without a time is never visible: worth knowing, no reason to stop.
+        severity=Severity.WARNING if nulls and not (unreadable or future) else None,
         observed={
             "rows": relation.rows,
             "null_times": nulls,

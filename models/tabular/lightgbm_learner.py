@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm
 import numpy as np
@@ -26,15 +26,16 @@ class LightGBMConfig:
     `seeds` is the number of models, `early_stopping` the rounds without a better validation score
     under either protocol after which a model stops, `rounds` the most trees it may have. Categories
     are held back (`max_categories`, `cat_smooth`, `cat_l2`, `min_data_per_group`): in a relational
-    database most of them name rows elsewhere, and LightGBM's defaults learn those by heart.
+    database most of them name rows elsewhere, and LightGBM's defaults learn those by heart. A leaf
+    has at least `min_data_in_leaf` rows, or a tenth of them where there are few.
     """
 
     seeds: int = 5
-    rounds: int = 2000
+    rounds: int = 1500
     early_stopping: int = 100
     learning_rate: float = 0.03
     num_leaves: int = 15
-    min_data_in_leaf: int = 40
+    min_data_in_leaf: int = 100
     feature_fraction: float = 0.5
     bagging_fraction: float = 0.8
     lambda_l2: float = 5.0
@@ -71,11 +72,12 @@ def train(
     threads: int,
     progress: Progress = lambda line: None,
 ) -> list[TrainedModel]:
-    """Trains one model per seed; each protocol picks its own number of trees.
+    """Trains one model per seed; the number of trees is chosen for each protocol, for all seeds.
 
     The validation rows come as each protocol sees them: a row that is predicted months after
     `as_of` from what was known then is another problem than one predicted from yesterday's rows,
-    and more trees are worth having for the second.
+    and more trees are worth having for the second. The choice is made on the validation curve
+    averaged over the seeds: the best round of a single curve is mostly luck where rows are few.
 
     Args:
         matrices: Float32 matrices (rows, features) of `train`, `frozen` and `rolling` (the
@@ -90,35 +92,44 @@ def train(
         progress: Receives a line per seed.
     """
 
-    def train_seed(seed: int) -> TrainedModel:
-        parameters = _parameters(task_type, metric, classes, config, seed)
-        model = _train_one(matrices, labels, categorical, parameters, config, seed)
-        scored = _validation_scores(model, matrices, labels, task_type, metric, classes)
-        return replace(model, validation_scores=scored)
+    def grow(seed: int) -> _Grown:
+        parameters = _parameters(task_type, metric, classes, config, len(labels["train"]), seed)
+        return _grow(matrices, labels, categorical, parameters, config)
 
-    models = []
     # A thread per seed, one core each: LightGBM's own threads wait for each other at every split,
     # which a busy machine punishes, and seeds need not wait for each other at all.
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
-        for model in pool.map(train_seed, range(config.seeds)):
-            models.append(model)
-            found = ", ".join(
-                f"{protocol} {metric} {model.validation_scores[protocol]:.4f} "
-                f"with {model.best_rounds[protocol]} trees"
-                for protocol in Protocol
-            )
-            progress(f"seed {model.seed}: validation {found}")
+        grown = list(pool.map(grow, range(config.seeds)))
+    best = {protocol: _best_round(grown, protocol) for protocol in Protocol}
+    models = []
+    for seed, one in enumerate(grown):
+        text = one.booster.model_to_string(num_iteration=max(best.values()))
+        model = TrainedModel(seed, text, best, {}, one.curve)
+        scored = _validation_scores(model, matrices, labels, task_type, metric, classes)
+        models.append(replace(model, validation_scores=scored))
+        found = ", ".join(
+            f"{protocol} {metric} {scored[protocol]:.4f} with {best[protocol]} trees"
+            for protocol in Protocol
+        )
+        progress(f"seed {seed}: validation {found}")
     return models
 
 
-def _train_one(
+class _Grown(NamedTuple):
+    """A booster with every tree that was grown, and the watched metric by iteration and rows."""
+
+    booster: lightgbm.Booster
+    curve: dict[str, list[float]]
+    higher_is_better: bool
+
+
+def _grow(
     matrices: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
     categorical: Sequence[int],
     parameters: dict[str, Any],
     config: LightGBMConfig,
-    seed: int,
-) -> TrainedModel:
+) -> _Grown:
     training = lightgbm.Dataset(
         matrices["train"],
         labels["train"],
@@ -138,9 +149,18 @@ def _train_one(
         valid_names=["train", *Protocol],
         callbacks=[stopping],
     )
-    best = {protocol: stopping.best_round(protocol) for protocol in Protocol}
-    text = booster.model_to_string(num_iteration=max(best.values()))
-    return TrainedModel(seed, text, best, {}, stopping.curve)
+    return _Grown(booster, stopping.curve, stopping.higher_is_better)
+
+
+def _best_round(grown: Sequence[_Grown], protocol: Protocol) -> int:
+    """The number of trees with the best mean score over the seeds, the first of equals."""
+    length = min(len(one.curve[protocol]) for one in grown)
+    mean = np.mean([one.curve[protocol][:length] for one in grown], axis=0)
+    return _position_of_best(mean, grown[0].higher_is_better) + 1
+
+
+def _position_of_best(values: np.ndarray, higher_is_better: bool) -> int:
+    return int(values.argmax() if higher_is_better else values.argmin())
 
 
 class _StopWhenNoneGains:
@@ -157,14 +177,12 @@ class _StopWhenNoneGains:
         for name, _, value, higher_is_better, *_ in environment.evaluation_result_list or []:
             self.curve.setdefault(name, []).append(float(value))
             self.higher_is_better = higher_is_better
-        rounds = environment.iteration + 1
-        if all(rounds - self.best_round(protocol) >= self.patience for protocol in Protocol):
+        if all(self._rounds_since_best(protocol) >= self.patience for protocol in Protocol):
             raise lightgbm.callback.EarlyStopException(environment.iteration, [])
 
-    def best_round(self, protocol: Protocol) -> int:
-        """The number of trees with the best score so far, the first of equals."""
+    def _rounds_since_best(self, protocol: Protocol) -> int:
         values = np.asarray(self.curve[protocol])
-        return int(values.argmax() if self.higher_is_better else values.argmin()) + 1
+        return len(values) - 1 - _position_of_best(values, self.higher_is_better)
 
 
 def _validation_scores(
@@ -219,6 +237,7 @@ def _parameters(
     metric: Metric,
     classes: int,
     config: LightGBMConfig,
+    rows: int,
     seed: int,
 ) -> dict[str, Any]:
     watched = WATCHED[metric]
@@ -234,7 +253,7 @@ def _parameters(
         "metric": watched,
         "learning_rate": config.learning_rate,
         "num_leaves": config.num_leaves,
-        "min_data_in_leaf": config.min_data_in_leaf,
+        "min_data_in_leaf": min(config.min_data_in_leaf, max(rows // 10, 1)),
         "feature_fraction": config.feature_fraction,
         "bagging_fraction": config.bagging_fraction,
         "bagging_freq": 1,

@@ -6,6 +6,7 @@ A dbt run an example would take seconds, so the macro is rendered by plain Jinja
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
@@ -162,7 +163,7 @@ def test_with_any_stride_windows_close_within_their_bounds(
     else:
         assert found["predict"] == [T0]
     for cutoffs in found.values():
-        steps = {b - a for a, b in zip(cutoffs, cutoffs[1:], strict=False)}
+        steps = {b - a for a, b in itertools.pairwise(cutoffs)}
         assert steps <= {stride}
 
 

@@ -58,7 +58,9 @@ def test_durations_are_written_as_people_write_them(text, duration):
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["1 month", "2 years", "soon", "", "-3 days", "0 days", "NaT", "30"])
+@pytest.mark.parametrize(
+    "text", ["1 month", "2 years", "soon", "", "-3 days", "0 days", "NaT", "30"]
+)
 def test_what_is_no_fixed_positive_duration_is_refused(text):
     with pytest.raises(ValueError, match="not a fixed positive duration such as '30 days'"):
         parse_duration(text)

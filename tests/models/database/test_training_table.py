@@ -14,7 +14,9 @@ from tests.conftest import BROKEN
 from tests.fixtures import club_tables, day, ratings
 
 WINDOW = timedelta(days=10)
-GOOD = ["declared_population", "habit", "rating", "spends_much", "strides", "visit_count"]
+GOOD = [
+    *("declared_population", "habit", "peeks", "rating", "spends_much", "strides", "visit_count"),
+]
 
 
 def rows_of(labels, task, *splits):
@@ -88,6 +90,13 @@ def test_the_text_of_a_manifests_sql_survives_semicolon_with_and_braces(club, be
         assert label == (None if paid.is_empty() else int(paid.sum() > 10))
     task_sql = (club.imported.folder / "tasks" / "the_club__spends_much.sql").read_text()
     assert "'{{ not jinja }}' <> '{% nor this %}'" in task_sql
+
+
+def test_training_and_validation_see_no_row_after_as_of_whatever_the_sql_asks_for(benchmark_labels):
+    peeked = rows_of(benchmark_labels, "peeks", "train", "val")
+    for entity, cutoff, label, _ in peeked.iter_rows():
+        assert label == visits_between(entity, cutoff, day(120)).height
+    assert peeked["label"].max() > 10
 
 
 def test_string_labels_keep_their_classes(benchmark_labels):

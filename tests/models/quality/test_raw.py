@@ -46,9 +46,24 @@ def test_an_undeclared_column_may_be_missing_and_case_does_not_matter(tmp_path):
 def test_a_table_that_the_schema_does_not_know_needs_rows_only(tmp_path):
     report = check_raw_tables(SCHEMA, write(tmp_path, {"audit": pl.DataFrame({"x": [1]})}))
     assert report.failures == []
-    assert len(report.results) == 2
+    assert len(report.results) == 3
 
 
 def test_a_missing_file_is_named_with_its_table(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"'orders'.*nowhere\.parquet"):
         check_raw_tables(SCHEMA, {"orders": tmp_path / "nowhere.parquet"})
+
+
+def test_text_that_is_no_time_fails_event_times_parse(tmp_path, judge):
+    frames = shop_frames()
+    text = frames["orders"].with_columns(pl.col("ordered_at").cast(pl.String))
+    frames["orders"] = text
+    assert check_raw_tables(SCHEMA, write(tmp_path, frames)).failures == []
+    frames["orders"] = text.with_columns(
+        ordered_at=pl.when(pl.col("order_id") == 5).then(pl.lit("soon")).otherwise("ordered_at")
+    )
+    report = check_raw_tables(SCHEMA, write(tmp_path, frames))
+    result = only_failure(report, "orders", "event_times_parse")
+    assert result.severity is Severity.CRITICAL
+    assert "1 of 100 rows" in result.message
+    assert "'soon'" in result.message

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 
@@ -179,9 +182,10 @@ def test_event_times_with_a_time_zone_are_compared_in_utc(tmp_path):
     only_failure(check(tmp_path, now=NOW - TICK, orders=orders), "orders", "event_times_valid")
 
 
-def test_an_event_without_a_time_fails(tmp_path, judge):
+def test_an_event_without_a_time_is_a_warning(tmp_path, judge):
     orders = changed("orders", "ordered_at", [3, 4], [None, None])
     result = only_failure(check(tmp_path, orders=orders), "orders", "event_times_valid")
+    assert result.severity is Severity.WARNING
     assert "of 100 rows, 2 have no ordered_at" in result.message
 
 
@@ -192,6 +196,7 @@ def test_text_that_is_no_time_fails_and_text_that_is_one_passes(tmp_path, judge)
         ordered_at=pl.when(pl.col("order_id") == 5).then(pl.lit("soon")).otherwise("ordered_at")
     )
     result = only_failure(check(tmp_path, orders=broken), "orders", "event_times_valid")
+    assert result.severity is Severity.CRITICAL
     assert "1 one that is not a time" in result.message
     assert "Cast ordered_at" in result.message
 
@@ -255,3 +260,23 @@ def test_figures_out_of_their_limits_fail_a_check_that_great_expectations_lets_p
     monkeypatch.setattr(validation, "_outcome", lambda *args: replace(judged(*args), success=True))
     orders = changed("orders", "order_id", [99], [98])
     only_failure(check(tmp_path, orders=orders), "orders", "primary_key_unique")
+
+
+def test_times_are_read_in_utc_wherever_the_machine_is(tmp_path):
+    orders = shop_frames()["orders"].with_columns(pl.col("ordered_at").dt.replace_time_zone("UTC"))
+    path = write(tmp_path, {"orders": orders})["orders"]
+    code = (
+        "import sys; from models.quality.relation import as_time, open_relations\n"
+        "with open_relations({'orders': sys.argv[1]}) as relations:\n"
+        "    time = as_time('ordered_at', relations['orders'].type_of('ordered_at'))\n"
+        "    print(relations['orders'].one(f'select max({time}) from orders')[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == str(NOW)

@@ -1,0 +1,218 @@
+"""The learner: the same model from the same seed, and a number of trees for each protocol."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import lightgbm
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_array_equal
+
+from models.database.schema import Metric, Protocol, TaskType
+from models.reporting.scores import score
+from models.tabular.bundle import load_bundle
+from models.tabular.lightgbm_learner import LightGBMConfig, importances, predict_one, train
+from models.tabular.training import baseline
+from tests.models.dfs.shop import shop_frames
+from tests.models.tabular.trained import make_task, train_small, training_table
+
+CONFIG = LightGBMConfig(seeds=2, rounds=60, early_stopping=10, min_data_in_leaf=5)
+TYPES = list(TaskType)
+
+
+def problem(task_type, rows=400, seed=0):
+    """Matrices and labels with a signal; the frozen rows have lost most of it."""
+    random = np.random.default_rng(seed)
+    found, labels = {}, {}
+    for name in ("train", *Protocol):
+        x = random.normal(size=(rows, 6)).astype(np.float32)
+        value = x[:, 0] + 0.5 * x[:, 1] * x[:, 2] + random.normal(0, 0.5, rows)
+        if name == Protocol.FROZEN:
+            x[:, 0] = random.normal(size=rows)
+        x[random.random(x.shape) < 0.05] = np.nan
+        x[:, 5] = random.integers(0, 4, rows)
+        found[name] = x
+        if task_type == TaskType.REGRESSION:
+            labels[name] = value
+        else:
+            bounds = [0.0] if task_type == TaskType.BINARY_CLASSIFICATION else [-0.5, 0.5]
+            labels[name] = np.digitize(value, bounds).astype(float)
+    return found, labels
+
+
+def fit(task_type, metric=None, threads=1, config=CONFIG, seed=0, **changes):
+    matrices, labels = problem(task_type, seed=seed)
+    metric = metric or make_task(task_type).metric
+    settings = {"categorical": [5], "classes": 3, "config": config, "threads": threads} | changes
+    found = train(matrices, labels, task_type=task_type, metric=metric, **settings)
+    return found, matrices, labels
+
+
+@pytest.mark.parametrize("task_type", TYPES)
+def test_one_seed_gives_one_model_whatever_the_threads(task_type):
+    one, two, again = (fit(task_type, threads=threads)[0] for threads in (1, 2, 1))
+    for models in (two, again):
+        for a, b in zip(one, models, strict=True):
+            assert trees(a.text) == trees(b.text)
+            assert a.best_rounds == b.best_rounds
+            assert a.validation_scores == b.validation_scores
+    assert trees(one[0].text) != trees(one[1].text)
+
+
+def trees(text):
+    """The model without its parameters, which name the threads."""
+    return text.split("parameters:")[0]
+
+
+@pytest.mark.parametrize("task_type", TYPES)
+def test_each_protocol_has_the_trees_that_are_best_on_its_own_rows_over_the_seeds(task_type):
+    models, matrices, labels = fit(task_type)
+    metric = make_task(task_type).metric
+    boosters = [lightgbm.Booster(model_str=model.text) for model in models]
+    chosen = {protocol: {model.best_rounds[protocol] for model in models} for protocol in Protocol}
+    longest = max(max(rounds) for rounds in chosen.values())
+    assert {booster.current_iteration() for booster in boosters} == {longest}
+    for protocol in Protocol:
+        (best,) = chosen[protocol]
+        by_round = np.array(
+            [
+                [
+                    score(
+                        task_type,
+                        labels[protocol],
+                        predict_one(booster, matrices[protocol], rounds),
+                        classes=[0, 1, 2],
+                    )[metric.value]
+                    for rounds in range(1, longest + 1)
+                ]
+                for booster in boosters
+            ]
+        )
+        for model, scores in zip(models, by_round, strict=True):
+            assert model.validation_scores[protocol] == pytest.approx(scores[best - 1])
+        mean = by_round.mean(axis=0)
+        limit = mean.max() if metric.higher_is_better else mean.min()
+        assert mean[best - 1] == pytest.approx(limit)
+    assert chosen[Protocol.FROZEN] != chosen[Protocol.ROLLING]
+
+
+def test_training_stops_when_neither_protocol_has_gained_for_so_long():
+    config = replace(CONFIG, rounds=500, learning_rate=0.3)
+    for model in fit(TaskType.REGRESSION, config=config)[0]:
+        assert set(model.curve) == {"train", "frozen", "rolling"}
+        waited = [
+            len(model.curve[protocol]) - 1 - int(np.argmin(model.curve[protocol]))
+            for protocol in Protocol
+        ]
+        assert min(waited) == config.early_stopping
+        assert max(waited) > min(waited)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "metric"),
+    [
+        (TaskType.BINARY_CLASSIFICATION, Metric.AVERAGE_PRECISION),
+        (TaskType.BINARY_CLASSIFICATION, Metric.ACCURACY),
+        (TaskType.MULTICLASS_CLASSIFICATION, Metric.MACRO_F1),
+        (TaskType.REGRESSION, Metric.RMSE),
+        (TaskType.REGRESSION, Metric.R2),
+    ],
+)
+def test_every_metric_can_be_watched(task_type, metric):
+    for model in fit(task_type, metric)[0]:
+        assert all(np.isfinite(value) for value in model.validation_scores.values())
+
+
+def test_the_absolute_error_is_minimised_by_another_model_than_the_squared_one():
+    absolute, squared = (
+        fit(TaskType.REGRESSION, metric)[0][0].text for metric in (Metric.MAE, Metric.RMSE)
+    )
+    assert "objective=regression_l1" in absolute
+    assert "objective=regression\n" in squared
+
+
+def test_importances_sum_to_one_and_find_the_signal():
+    models = [lightgbm.Booster(model_str=model.text) for model in fit(TaskType.REGRESSION)[0]]
+    shares = importances(models)
+    assert shares.sum() == pytest.approx(1)
+    assert shares.argmax() == 0
+
+
+def test_progress_is_told_seed_by_seed():
+    lines = []
+    fit(TaskType.BINARY_CLASSIFICATION, progress=lines.append)
+    assert [line.split(":")[0] for line in lines] == ["seed 0", "seed 1"]
+    assert "frozen roc_auc" in lines[0]
+    assert "rolling roc_auc" in lines[0]
+
+
+def test_the_baseline_knows_only_the_labels():
+    regression = np.array([1.0, 2.0, 9.0])
+    assert baseline(TaskType.REGRESSION, regression, 0) == [2.0]
+    assert baseline(TaskType.BINARY_CLASSIFICATION, np.array([1.0, 0, 0, 0]), 2) == [0.25]
+    shares = baseline(TaskType.MULTICLASS_CLASSIFICATION, np.array([0.0, 0, 2, 2]), 3)
+    assert shares == [0.5, 0.0, 0.5]
+
+
+@pytest.mark.parametrize("task_type", TYPES)
+def test_a_small_model_beats_its_baseline_on_later_rows(trained, task_type):
+    made = trained[task_type]
+    bundle = load_bundle(made.folder)
+    test = made.table.filter(pl.col("split") == "test")
+    rows = test.join(made.features.features, on="row_id", maintain_order="left")
+    guess = bundle.predict_features(rows, Protocol.ROLLING).mean(axis=0)
+    labels = bundle.labels.transform(test["label"])
+    classes = list(range(len(bundle.labels.classes)))
+    metric = made.task.metric.value
+    found = score(task_type, labels, guess, classes=classes)[metric]
+    trivial = np.broadcast_to(bundle.record["baseline"], (len(labels), max(1, len(classes))))
+    if task_type != TaskType.MULTICLASS_CLASSIFICATION:
+        trivial = trivial[:, 0]
+    base = score(task_type, labels, trivial, classes=classes)[metric]
+    assert found > base if made.task.metric.higher_is_better else found < base
+
+
+def test_encoders_and_first_trees_see_training_rows_only(tmp_path):
+    """Other labels after training move no encoder, class or tree, only how many are kept."""
+    task = make_task(TaskType.BINARY_CLASSIFICATION)
+    frames = shop_frames(3, customers=12, orders=140)
+    table = training_table(task, frames)
+    later = pl.col("split") != "train"
+    turned = table.with_columns(label=pl.when(later).then(~pl.col("label")).otherwise("label"))
+    first = load_bundle(train_small(task, tmp_path / "a", frames, table).folder)
+    second = load_bundle(train_small(task, tmp_path / "b", frames, turned).folder)
+    assert first.encoder == second.encoder
+    assert first.labels == second.labels
+    assert first.record["baseline"] == second.record["baseline"]
+    for one, two in zip(first.models, second.models, strict=True):
+        common = min(one.current_iteration(), two.current_iteration())
+        matrix = np.random.default_rng(0).normal(size=(20, len(first.encoder.columns)))
+        assert_array_equal(
+            one.predict(matrix, num_iteration=common), two.predict(matrix, num_iteration=common)
+        )
+    assert first.best_rounds != second.best_rounds
+
+
+def test_a_class_that_appears_after_training_is_neither_learned_nor_scored(tmp_path):
+    task = make_task(TaskType.MULTICLASS_CLASSIFICATION)
+    frames = shop_frames(3, customers=12, orders=140)
+    table = training_table(task, frames)
+    new = (pl.col("split") != "train") & (pl.col("entity") < 3) & pl.col("label").is_not_null()
+    table = table.with_columns(label=pl.when(new).then(pl.lit("new")).otherwise("label"))
+    bundle = load_bundle(train_small(task, tmp_path, frames, table).folder)
+    assert bundle.labels.classes == ("few", "many", "none")
+    for scores in bundle.record["validation_scores"]:
+        assert all(np.isfinite(value) for value in scores.values())
+
+
+def test_features_that_tell_nothing_are_an_error_with_a_mend(tmp_path):
+    task = make_task(TaskType.REGRESSION)
+    frames = {name: table.clear() for name, table in shop_frames(3).items()}
+    frames["customers"] = shop_frames(3)["customers"].head(1)
+    full = training_table(task, shop_frames(3)).filter(pl.col("entity") == 0)
+    first = pl.col("cutoff_time") == full["cutoff_time"][0]
+    one_day = full.filter(first | (pl.col("split") != "train"))
+    with pytest.raises(ValueError, match=r"task custom: none of its \d+ features varies in the 1"):
+        train_small(task, tmp_path, frames, one_day)
