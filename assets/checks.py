@@ -273,7 +273,9 @@ def _raw_schema(schema: RelationalSchema) -> RelationalSchema:
         Table(
             source.name,
             tuple(Column(name) for name in source.columns),
-            time_column=times.get(source.name) if times.get(source.name) in source.columns else None,
+            time_column=times.get(source.name)
+            if times.get(source.name) in source.columns
+            else None,
         )
         for source in schema.source.tables
     )

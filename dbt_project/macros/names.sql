@@ -1,5 +1,5 @@
 {#- A database is a folder of models: its tables live in the schema of that name, its training
-    tables in <database>_tasks, so that a task may bear the name of a table. -#}
+    tables in <database>_tasks. -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- if custom_schema_name is not none -%}
         {{ custom_schema_name | trim }}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import duckdb
 import pandas as pd
 
 
@@ -21,6 +22,24 @@ def parse_duration(text: str) -> timedelta:
     if duration is None or pd.isna(duration) or duration < pd.Timedelta(microseconds=1):
         raise ValueError(f"not a fixed positive duration such as '30 days' or '12 hours': {text!r}")
     return duration.to_pytimedelta()
+
+
+def check_interval(text: str) -> timedelta:
+    """The duration of a text that SQL will read as an interval, as dbt's macros do.
+
+    Raises:
+        ValueError: it is no duration, or DuckDB reads it as another one than we do.
+    """
+    duration = parse_duration(text)
+    try:
+        row = duckdb.execute("select epoch_us(cast(? as interval))", [text]).fetchone()
+    except duckdb.Error:
+        row = None
+    if row is None or row[0] != duration // timedelta(microseconds=1):
+        raise ValueError(
+            f"not a duration that SQL reads; write {format_duration(duration)!r}: {text!r}"
+        )
+    return duration
 
 
 def format_duration(duration: timedelta) -> str:

@@ -15,7 +15,7 @@ from datetime import datetime, time
 from typing import Any
 
 from models.database.dbt_folder import DeclarationError
-from models.database.durations import parse_duration
+from models.database.durations import check_interval
 from models.database.schema import (
     DEFAULT_METRIC,
     Column,
@@ -401,7 +401,7 @@ class _Reader:
         if value is None:
             return None
         try:
-            return parse_duration(str(value))
+            return check_interval(str(value))
         except ValueError as error:
             self._fault(f"{label}: {name} is {error}")
             return None

@@ -47,7 +47,9 @@ class ScoreRow:
         """The spread over seeds in words."""
         if self.seeds < 2 or self.std is None or not math.isfinite(self.std):
             return "1 seed, no spread" if self.seeds == 1 else f"{self.seeds} seeds"
-        return f"± {figure(self.std, 2)} over {self.seeds} seeds"
+        # Two digits of a spread say all there is to say, however small it is.
+        spread = f"{self.std:.2g}" if self.std < 1 else figure(self.std, 3)
+        return f"± {spread} over {self.seeds} seeds"
 
     @property
     def gain(self) -> float | None:

@@ -58,6 +58,7 @@ def gather_report(
         fingerprints: Artifact of each stage.
     """
     scores = tuple(ScoreRow(**row) for row in json.loads((predictions / SCORES).read_text()))
+    paths = {feature.name: feature.description for feature in bundle.features}
     importances = sorted(bundle.record["importances"].items(), key=lambda item: -item[1])
     # The published table names its columns canonically, whatever the task's own SQL calls them.
     canonical = replace(
@@ -76,7 +77,9 @@ def gather_report(
         splits=summarize_splits(training_table, canonical),
         leakage=leakage_statement(task, as_of, schema),
         parameters=dict(bundle.record["parameters"]),
-        features=tuple(FeatureRow(name, share) for name, share in importances if share > 0),
+        features=tuple(
+            FeatureRow(name, share, paths[name]) for name, share in importances if share > 0
+        ),
         checks=checks,
         plots=report_plots(task, training_table, bundle, predictions),
         er_diagram=er_diagram,

@@ -77,7 +77,9 @@ def test_every_check_that_stops_a_run_is_declared_blocking(shop: Any):
         "constant_columns", "class_rate", "label_drift"
     }  # fmt: skip
     checked = {"/".join(spec.asset_key.path) for spec in checks}
-    assert checked == {key for key in KEYS if not key.endswith(("features", "model", "predictions"))}
+    assert checked == {
+        key for key in KEYS if not key.endswith(("features", "model", "predictions"))
+    }
     assert all(spec.description for spec in checks)
 
 

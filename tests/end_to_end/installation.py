@@ -175,9 +175,7 @@ class Started:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        return subprocess.CompletedProcess(
-            self.process.args, self.process.returncode, output, ""
-        )
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, output, "")
 
 
 def verdicts(artifact: Artifact) -> str:

@@ -69,9 +69,7 @@ def spoil(tables: Tables) -> Tables:
     return tables | {"members": doubled.with_columns(joined=unclear), "visits": visits}
 
 
-def test_faulty_rows_are_told_together_and_stop_the_run_before_any_feature(
-    tiny, tmp_path: Path
-):
+def test_faulty_rows_are_told_together_and_stop_the_run_before_any_feature(tiny, tmp_path: Path):
     """After a good run the same database arrives spoiled: the good results stay."""
     installation = copy_of(tiny, tmp_path)
     good = installation.contents()
@@ -148,14 +146,19 @@ CLOSED = "WHERE t.timestamp < TIMESTAMP '2020-12-20'"
 
 
 def labels(label: str, where: str = "", task_type: str = "binary_classification") -> dict:
-    sql = f"SELECT t.timestamp AS timestamp, m.memberId AS memberId, {label} AS label\n{FROM} {where}"
+    sql = (
+        f"SELECT t.timestamp AS timestamp, m.memberId AS memberId, {label} AS label\n{FROM} {where}"
+    )
     return task_manifest("", task_type, "label", sql)
 
 
 FAULTY_TASKS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no-labels": (labels("CAST(NULL AS INTEGER)"), ["label_present", "have a NULL label"]),
     "one-class": (labels("1"), ["two_classes"]),
-    "no-validation": (labels("m.memberId % 2", CLOSED), ["splits_not_empty", "val has no labelled"]),
+    "no-validation": (
+        labels("m.memberId % 2", CLOSED),
+        ["splits_not_empty", "val has no labelled"],
+    ),
     "no-number": (labels("'much'", task_type="regression"), ["label_type"]),
     "other-columns": (
         task_manifest("", "regression", "spend", SPEND.replace("AS spend", "AS costs")),
@@ -182,9 +185,7 @@ def test_every_faulty_task_is_told_and_the_good_one_runs_to_its_end(tmp_path: Pa
     assert [s for s in subjects if "member_spend" not in s] == []
 
 
-def test_a_table_or_column_that_is_gone_is_told_before_anything_is_copied(
-    tiny, tmp_path: Path
-):
+def test_a_table_or_column_that_is_gone_is_told_before_anything_is_copied(tiny, tmp_path: Path):
     installation = copy_of(tiny, tmp_path)
     tables = club_tables()
     tables["visits"] = tables["visits"].drop("paid", "kind")

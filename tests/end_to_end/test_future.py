@@ -44,9 +44,7 @@ def rewritten(after: datetime) -> Tables:
     newcomer = pl.DataFrame(
         {"memberId": [900], "town": ["moon"], "age": [99], "joined": [after + timedelta(days=1)]}
     )
-    members = pl.concat(
-        [members.with_columns(town=moved), newcomer.cast(dict(members.schema))]
-    )
+    members = pl.concat([members.with_columns(town=moved), newcomer.cast(dict(members.schema))])
     return tables | {"visits": pl.concat(parts).sort("date", "visitId"), "members": members}
 
 
