@@ -17,7 +17,7 @@ from assets.source import database_key, raw_tables
 from assets.staging import staged_key, staged_tables
 from assets.workplace import Workplace, as_of_date, latest, now, task_key, upstream
 from models.artifacts import Artifact, Recipe, code_version
-from models.database.manifest import table_name
+from models.database.nodes import table_name
 from models.database.schema import Column, RelationalSchema, Table, Task
 from models.quality.results import (
     CheckDefinition,

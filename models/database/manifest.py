@@ -15,43 +15,24 @@ from datetime import datetime, time
 from typing import Any
 
 from models.database.dbt_folder import DeclarationError
-from models.database.durations import check_interval
+from models.database.nodes import (
+    Node,
+    relforge_block,
+    relforge_meta,
+    table_name,
+    unquoted,
+    without_prefix,
+)
 from models.database.schema import (
-    DEFAULT_METRIC,
     Column,
     ForeignKey,
-    Metric,
-    Protocol,
     RelationalSchema,
     SemanticType,
     SourceDeclaration,
     SourceTable,
     Table,
-    Task,
-    TaskType,
 )
-
-Node = Mapping[str, Any]
-METRICS = {
-    TaskType.BINARY_CLASSIFICATION: (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.ACCURACY),
-    TaskType.MULTICLASS_CLASSIFICATION: (Metric.ACCURACY, Metric.MACRO_F1),
-    TaskType.REGRESSION: (Metric.MAE, Metric.RMSE, Metric.R2),
-}
-TASK_KEYS = {
-    "title",
-    "entity_table",
-    "entity_column",
-    "time_column",
-    "label_column",
-    "type",
-    "window",
-    "stride",
-    "evaluation_cutoffs",
-    "validation_span",
-    "metric",
-    "protocol",
-    "hidden_columns",
-}
+from models.database.task_declaration import TaskReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +77,15 @@ class _Reader:
         self.manifest = manifest
         self.faults: list[str] = []
         self.task_nodes = sorted(
-            (node for node in nodes if _meta(node).get("task")), key=lambda node: node["name"]
+            (node for node in nodes if relforge_block(node).get("task")),
+            key=lambda node: node["name"],
         )
         self.table_nodes = [
             node
             for node in nodes
-            if not _meta(node).get("task")
+            if not relforge_block(node).get("task")
             and node["config"]["materialized"] != "ephemeral"
-            and not _meta(node).get("exclude")
+            and not relforge_block(node).get("exclude")
         ]
         self.table_nodes.sort(key=lambda node: self._source_order(node))
         self.by_id = {node["unique_id"]: node for node in self.table_nodes}
@@ -112,9 +94,10 @@ class _Reader:
         tables = tuple(self._table(node) for node in self.table_nodes)
         keys = tuple(self._foreign_keys(tables))
         schema = RelationalSchema(self.database, tables, keys, **self._database_meta())
-        tasks = tuple(task for node in self.task_nodes if (task := self._task(node, schema)))
+        reader = TaskReader(self.faults)
+        tasks = tuple(task for node in self.task_nodes if (task := reader.read(node, schema)))
         schema = RelationalSchema(self.database, tables, keys, tasks, **self._database_meta())
-        self._check_hidden_columns(schema)
+        reader.check_hidden_columns(schema)
         return Declaration(schema, tuple(dict.fromkeys(self.faults)))
 
     def _source_order(self, node: Node) -> tuple[int, str]:
@@ -134,7 +117,7 @@ class _Reader:
         sources = self._sources()
         meta: dict[str, Any] = {}
         for source in sources:
-            meta = _relforge_meta(source.get("source_meta")) or _meta(source)
+            meta = relforge_meta(source.get("source_meta")) or relforge_block(source)
             if meta.get("database"):
                 break
         declared = dict(meta.get("database", {}))
@@ -151,7 +134,7 @@ class _Reader:
                 str(source.get("location", "")),
                 tuple(sorted((str(k), str(v)) for k, v in source.get("options", {}).items())),
                 tuple(
-                    SourceTable(node["identifier"], tuple(_unquoted(c) for c in node["columns"]))
+                    SourceTable(node["identifier"], tuple(unquoted(c) for c in node["columns"]))
                     for node in sources
                 ),
             ),
@@ -176,7 +159,7 @@ class _Reader:
 
     def _table(self, node: Node) -> Table:
         name = table_name(node)
-        key = tuple(_unquoted(column) for column in node.get("primary_key") or ())
+        key = tuple(unquoted(column) for column in node.get("primary_key") or ())
         for constraint in node.get("constraints", []):
             # dbt sorts the columns of its primary_key; here they keep their owner's order.
             if constraint["type"] == "primary_key" and set(constraint["columns"]) == set(key):
@@ -191,7 +174,7 @@ class _Reader:
         )
 
     def _column(self, table: str, column: Mapping[str, Any]) -> Column:
-        declared = _meta(column).get("semantic_type")
+        declared = relforge_block(column).get("semantic_type")
         semantic_type = None
         if declared is not None:
             try:
@@ -257,15 +240,15 @@ class _Reader:
             if child is None:
                 continue
             arguments = metadata["kwargs"]
-            meta = _meta(test)
+            meta = relforge_block(test)
             others = [node for node in test["depends_on"]["nodes"] if node != child["unique_id"]]
             parent = self.by_id.get(others[0]) if others else child
-            columns = (_unquoted(test["column_name"]),)
+            columns = (unquoted(test["column_name"]),)
             yield ForeignKey(
                 table=table_name(child),
                 columns=columns,
                 parent=table_name(parent) if parent else others[0].split(".")[-1],
-                parent_columns=(_unquoted(arguments["field"]),),
+                parent_columns=(unquoted(arguments["field"]),),
                 tolerance=self._tolerance(table_name(child), columns, meta),
                 proposed=bool(meta.get("proposed", False)),
             )
@@ -273,7 +256,7 @@ class _Reader:
     def _composite_keys(self) -> Iterator[ForeignKey]:
         """Keys of several columns, from the meta block (see `dbt_folder`)."""
         for node in self.table_nodes:
-            for entry in _meta(node).get("foreign_keys", []):
+            for entry in relforge_block(node).get("foreign_keys", []):
                 if not {"columns", "parent", "parent_columns"} <= set(entry):
                     self._fault(
                         f"table {table_name(node)}: a foreign key in its meta block needs columns, "
@@ -284,7 +267,7 @@ class _Reader:
                 yield ForeignKey(
                     table=table_name(node),
                     columns=columns,
-                    parent=_without_prefix(str(entry["parent"])),
+                    parent=without_prefix(str(entry["parent"])),
                     parent_columns=tuple(map(str, entry["parent_columns"])),
                     tolerance=self._tolerance(table_name(node), columns, entry),
                     proposed=bool(entry.get("proposed", False)),
@@ -329,130 +312,3 @@ class _Reader:
             if not reference and node.get("relation_name") == to:
                 return node
         return None
-
-    def _task(self, node: Node, schema: RelationalSchema) -> Task | None:
-        meta = _meta(node)["task"]
-        label = f"task {node['name']}"
-        before = len(self.faults)
-        for key in sorted(set(meta) - TASK_KEYS):
-            known = ", ".join(sorted(TASK_KEYS))
-            self._fault(f"{label}: unknown setting {key!r} in its meta block; known are {known}")
-        for key in ("entity_table", "entity_column", "type", "window", "validation_span"):
-            if not meta.get(key):
-                self._fault(f"{label}: {key} is missing from its meta block")
-        task_type = self._choice(label, "type", meta.get("type"), TaskType)
-        metric = self._choice(label, "metric", meta.get("metric"), Metric)
-        protocol = self._choice(label, "protocol", meta.get("protocol"), Protocol)
-        entity_table = _without_prefix(str(meta.get("entity_table", "")))
-        self._check_entity(label, entity_table, schema)
-        window = self._duration(label, "window", meta.get("window"))
-        stride = self._duration(label, "stride", meta.get("stride")) if "stride" in meta else window
-        span = self._duration(label, "validation_span", meta.get("validation_span"))
-        if window and span and span < window:
-            self._fault(
-                f"{label}: its validation_span ({meta['validation_span']}) is shorter than its "
-                f"window ({meta['window']}), so no validation window can close; lengthen the span"
-            )
-        if task_type and metric and metric not in METRICS[task_type]:
-            self._fault(
-                f"{label}: metric {metric.value!r} does not measure a {task_type.value}; one of "
-                f"{', '.join(METRICS[task_type])}"
-            )
-        cutoffs = meta.get("evaluation_cutoffs", 1)
-        if not isinstance(cutoffs, int) or cutoffs < 1:
-            self._fault(
-                f"{label}: evaluation_cutoffs must be a whole number from 1 (got {cutoffs!r})"
-            )
-        hidden = meta.get("hidden_columns", [])
-        if not all(isinstance(pair, list) and len(pair) == 2 for pair in hidden):
-            self._fault(f"{label}: hidden_columns must be [table, column] pairs (got {hidden!r})")
-        if len(self.faults) > before or not (task_type and window and stride and span):
-            return None
-        return Task(
-            name=_without_prefix(node["name"]),
-            title=str(meta.get("title", _without_prefix(node["name"]))),
-            description=node.get("description", ""),
-            entity_table=entity_table,
-            entity_column=str(meta["entity_column"]),
-            time_column=str(meta.get("time_column", "timestamp")),
-            label_column=str(meta.get("label_column", "label")),
-            task_type=task_type,
-            window=window,
-            stride=stride,
-            validation_span=span,
-            evaluation_cutoffs=cutoffs,
-            metric=metric or DEFAULT_METRIC[task_type],
-            protocol=protocol or Protocol.ROLLING,
-            hidden_columns=tuple(
-                (_without_prefix(str(table)), str(column)) for table, column in hidden
-            ),
-        )
-
-    def _choice(self, label: str, name: str, value: object, kind: Any) -> Any:
-        if value is None:
-            return None
-        try:
-            return kind(value)
-        except ValueError:
-            self._fault(f"{label}: unknown {name} {value!r}; one of {', '.join(kind)}")
-            return None
-
-    def _duration(self, label: str, name: str, value: object) -> Any:
-        if value is None:
-            return None
-        try:
-            return check_interval(str(value))
-        except ValueError as error:
-            self._fault(f"{label}: {name} is {error}")
-            return None
-
-    def _check_entity(self, label: str, entity_table: str, schema: RelationalSchema) -> None:
-        if not entity_table:
-            return
-        if entity_table not in schema.table_names:
-            self._fault(
-                f"{label}: unknown entity table {entity_table!r}; one of "
-                f"{', '.join(schema.table_names)}"
-            )
-        elif not schema.table(entity_table).primary_key:
-            self._fault(
-                f"{label}: entity table {entity_table!r} has no primary key; add the tests unique "
-                "and not_null to its key column"
-            )
-        elif len(schema.table(entity_table).primary_key) > 1:
-            self._fault(
-                f"{label}: entity table {entity_table!r} has a composite primary key; give it a "
-                "single-column key in its staging model, for instance a hash of the columns"
-            )
-
-    def _check_hidden_columns(self, schema: RelationalSchema) -> None:
-        for task in schema.tasks:
-            for table, column in task.hidden_columns:
-                if table not in schema.table_names:
-                    self._fault(f"task {task.name}: hidden column of an unknown table {table!r}")
-                elif schema.table(table).columns and column not in schema.table(table).column_names:
-                    self._fault(f"task {task.name}: table {table} has no column {column!r} to hide")
-
-
-def table_name(node: Node) -> str:
-    """The table or task name of a dbt model: its name without the database's prefix."""
-    return _without_prefix(str(node["name"]))
-
-
-def _without_prefix(name: str) -> str:
-    return name.split("__", 1)[1] if "__" in name else name
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') and name.endswith('"') else name
-
-
-def _meta(node: Node) -> dict[str, Any]:
-    """The `relforge` block of a node's, column's or test's meta, wherever dbt put it."""
-    return _relforge_meta((node.get("config") or {}).get("meta")) or _relforge_meta(
-        node.get("meta")
-    )
-
-
-def _relforge_meta(meta: Any) -> dict[str, Any]:
-    return dict((meta or {}).get("relforge", {}))
