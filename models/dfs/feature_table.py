@@ -79,7 +79,8 @@ def build_feature_table(
 
     def compute(seeds: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         def report(done: int, total: int) -> None:
-            progress(f"{protocol}: {done} of {total} path queries over {seeds.height:,} rows")
+            if done == total or done % max(total // 4, 1) == 0:
+                progress(f"{protocol}: {done} of {total} path queries over {seeds.height:,} rows")
 
         return compute_features(
             schema,
