@@ -50,7 +50,7 @@ def export_results(
 
     with dg.DagsterInstance.from_config(str(_dagster_home(settings))) as instance:
         done, counts = _materialised(instance, launch)
-        errors = _errors(instance, launch)
+        errors = [*_failed_checks(instance, launch), *_errors(instance, launch)]
     store = ArtifactStore(settings.store)
     results = RunResults(errors=tuple(errors), reused=counts["reused"], computed=counts["computed"])
     for one in schema.tasks:
@@ -113,8 +113,24 @@ def _materialised(
     return done, counts
 
 
+def _failed_checks(instance: DagsterInstance, launch: str) -> list[str]:
+    """What every check that stopped the run found, and how to mend it."""
+    import dagster as dg
+
+    found: list[str] = []
+    for run in _runs(instance, launch):
+        for entry in instance.all_logs(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ):
+            check = entry.dagster_event.asset_check_evaluation_data if entry.dagster_event else None
+            if check and not check.passed and check.severity == dg.AssetCheckSeverity.ERROR:
+                asset = "/".join(check.asset_key.path)
+                found.append(f"check {check.check_name} of {asset}: {check.description}")
+    return list(dict.fromkeys(found))
+
+
 def _errors(instance: DagsterInstance, launch: str) -> list[str]:
-    """The innermost message of every step that failed."""
+    """The innermost message of every step that failed, but for steps whose checks say why."""
     import dagster as dg
 
     found: list[str] = []
@@ -125,7 +141,8 @@ def _errors(instance: DagsterInstance, launch: str) -> list[str]:
             error = data.error if data else None
             while error is not None and error.cause is not None:
                 error = error.cause
-            if error is not None and event is not None:
+            by_check = error is not None and error.cls_name == "DagsterAssetCheckFailedError"
+            if error is not None and event is not None and not by_check:
                 found.append(f"{event.step_key}: {_plain(error.message)}")
     return list(dict.fromkeys(found))
 

@@ -20,9 +20,10 @@ class StageError(RuntimeError):
 
 def staging_code(manifest: Mapping[str, Any], database: str) -> str:
     """The digest of a database's staging models: their SQL, declarations and macros."""
+    # By name: dbt's own order depends on what it parsed anew and what it had kept.
     nodes = [
         node
-        for node in manifest["nodes"].values()
+        for _, node in sorted(manifest["nodes"].items())
         if node["resource_type"] == "model"
         and node["fqn"][1] == database
         and "task" not in _relforge(node)

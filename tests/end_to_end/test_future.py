@@ -144,7 +144,7 @@ def test_frozen_predictions_at_every_cutoff_do_not_move(
     tiny: Tiny, after_as_of: Installation, task: str
 ):
     pair = [predictions(h, task, Protocol.FROZEN) for h in (tiny.installation, after_as_of)]
-    before, after = common(*pair, 60)
+    before, after = common(*pair, 30)
     assert before["cutoff_time"].n_unique() == 3
     assert_frame_equal(before, after, check_exact=True)
 
