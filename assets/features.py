@@ -86,6 +86,7 @@ def feature_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
                 FeatureConfig(depth=config.depth, max_features=config.max_features),
                 folder,
                 workplace.threads,
+                workplace.memory_limit,
                 context.log.info,
             )
 

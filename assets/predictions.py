@@ -191,6 +191,7 @@ def _features(
             seeds_of(needed, task, as_of, protocol),
             entity_table=task.entity_table,
             threads=workplace.threads,
+            memory_limit=workplace.memory_limit,
         )
         for protocol in Protocol
     }

@@ -22,6 +22,7 @@ class Workplace(dg.ConfigurableResource[Any]):
     home: str
     dbt_project: str
     threads: int = 2
+    memory_limit: str = "8GB"
 
     @property
     def store(self) -> ArtifactStore:

@@ -71,6 +71,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     workplace = Workplace(
         home=str(settings.home),
         dbt_project=str(settings.dbt_project),
+        memory_limit=os.environ.get("RELFORGE_MEMORY_LIMIT", "8GB"),
         threads=int(os.environ.get("RELFORGE_THREADS", os.cpu_count() or 2)),
     )
     shared = dg.Definitions(

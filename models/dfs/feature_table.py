@@ -55,6 +55,7 @@ def build_feature_table(
     config: FeatureConfig,
     folder: Path,
     threads: int,
+    memory_limit: str | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Computes the features of a training table and writes them into a folder.
@@ -69,6 +70,7 @@ def build_feature_table(
         config: Which features to make.
         folder: Where the files are written.
         threads: Worker threads; the result does not depend on it.
+        memory_limit: For all queries together, such as "4GB"; past it they spill to disk.
         progress: Receives a line per finished part.
 
     Returns:
@@ -89,6 +91,7 @@ def build_feature_table(
             seeds,
             entity_table=task.entity_table,
             threads=threads,
+            memory_limit=memory_limit,
             progress=report,
         )
 

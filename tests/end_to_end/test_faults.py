@@ -15,14 +15,15 @@ import yaml
 
 from tests.end_to_end.club import (
     SPEND,
+    START,
     TEST,
     Tables,
     club_tables,
     database_manifest,
     task_manifest,
     write_club,
-    write_tables,
 )
+from tests.end_to_end.conftest import Tiny
 from tests.end_to_end.installation import Installation, day, new_installation
 
 AS_OF = day(TEST)
@@ -110,14 +111,14 @@ def test_faulty_rows_are_told_together_and_stop_the_run_before_any_feature(tiny,
     assert len(rows) > 100
 
 
-def copy_of(tiny, folder: Path) -> Installation:
+def copy_of(tiny: Tiny, folder: Path) -> Installation:
     shutil.copytree(tiny.installation.home, folder / "home")
     shutil.copytree(tiny.installation.project, folder / "project")
     return Installation(folder / "home", folder / "project")
 
 
 def test_references_within_the_declared_tolerance_pass(
-    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     installation = copy_of(tiny, tmp_path)
     visits = club_tables()["visits"].with_columns(
@@ -304,29 +305,37 @@ def test_a_server_that_does_not_answer_is_told_within_seconds(command: Any):
     assert time.monotonic() - started < 15
 
 
-def test_a_window_longer_than_the_data_is_told_with_the_reach_of_the_data(tmp_path: Path):
-    faulty = Faulty(tmp_path)
-    early = day(datetime(2020, 1, 1) + timedelta(days=50))
-    output = faulty.run("--as-of", early, "--task", "member-spend")
-    told = summary(output)
-    assert "no training window fits into the data" in told
-    assert "Shorten the window or the validation span, or choose a later as_of" in told
-    assert "features" not in faulty.stages()
-    late = day(TEST + timedelta(days=900))
-    told = summary(faulty.run("--as-of", late, "--task", "member-spend"))
-    assert "more than one window" in told
-    assert "Choose an as_of up to 2021-06-0" in told
+def test_a_date_too_early_or_too_late_for_the_task_is_told_with_the_reach_of_the_data(
+    tiny: Tiny, tmp_path: Path
+):
+    installation = copy_of(tiny, tmp_path)
+    job = "tiny_club__member_spend__pipeline"
+    early = installation.execute_here(job, day(START + timedelta(days=50)))
+    assert "no training window fits into the data" in early.messages()
+    assert "Shorten the window or the validation span, or choose a later as_of" in early.messages()
+    late = installation.execute_here(job, day(TEST + timedelta(days=900)))
+    assert "more than one window" in late.messages()
+    assert "Choose an as_of up to 2021-06-0" in late.messages()
+    for done in (early, late):
+        assert not done.success
+        assert {key for key in done.assets if "member_spend" in key} == set()
 
 
-def test_empty_tables_and_times_that_are_none_stop_the_run_before_staging(tmp_path: Path):
-    faulty = Faulty(tmp_path)
-    assert faulty.installation.run("--source", faulty.folder, "--task", "nobody").returncode == 2
-    write_tables(
-        faulty.folder, {"members": unclear_times(), "desks": club_tables()["desks"].head(0)}
+def test_empty_tables_and_times_that_are_none_stop_the_run_before_staging(
+    tiny: Tiny, tmp_path: Path
+):
+    installation = copy_of(tiny, tmp_path)
+    tables = {"members": unclear_times(), "desks": club_tables()["desks"].head(0)}
+    folder = write_club(tmp_path / "spoiled", club_tables() | tables)
+    started = installation.start_module(
+        "orchestration.run",
+        *("--source", "tiny-club", "--output", tmp_path / "out"),
+        RELFORGE_SOURCE_TINY_CLUB=str(folder),
     )
-    told = summary(faulty.run())
+    finished = started.finish()
+    assert finished.returncode == 1
+    told = summary(finished.stdout)
     assert "desks: 0 rows" in told
-    assert "members: " in told
     assert "last summer" in told
     assert "Traceback" not in told
-    assert faulty.stages() == {"building", "database", "checks", "latest"}
+    assert set(installation.last_run()) == {"tiny_club/database"}
