@@ -84,7 +84,9 @@ def run(
     for when in dates:
         launch = uuid.uuid4().hex
         code = execute_job(settings, schema, chosen, when, kind, launch, location)
-        exported = export_results(settings, schema, chosen, when, output, launch)
+        # One date fills OUT; of several, each gets a folder, or only the last would be left.
+        folder = output / f"{when}" if len(dates) > 1 else output
+        exported = export_results(settings, schema, chosen, when, folder, launch)
         print_summary(schema, when, exported)
         failed |= code != 0
     return int(failed)

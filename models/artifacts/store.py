@@ -108,7 +108,7 @@ class ArtifactStore:
             recipe: What the artifact is made from.
             produce: Writes the files into the folder it is given and returns JSON-ready metadata.
             run_id: Recorded as the maker.
-            force: Build even if the fingerprint exists; the result replaces it only if it differs.
+            force: Build even if the fingerprint exists, and replace what is there.
         """
         started = time.monotonic()
         changed = self._changed(recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,8 @@ def test_several_dates_are_a_backtest(tiny: Tiny, tmp_path: Path):
     for date in dates:
         assert f"tiny-club as of {date}" in finished.stdout
         assert tiny.installation.artifact("predictions", "member_comes", date).metadata["scores"]
+        exported = tmp_path / date / "tiny-club" / "member-comes" / "predictions.parquet"
+        assert pl.read_parquet(exported)["cutoff_time"].min() >= datetime.fromisoformat(date)
     found = tiny.installation.query(
         "tiny_club",
         "select distinct strftime(as_of, '%Y-%m-%d') from tiny_club_predictions.member_comes "
