@@ -76,7 +76,8 @@ def training_table_assets(schema: RelationalSchema) -> dg.AssetsDefinition:
         ]
         staging = latest(workplace, "staging", schema.database, f"{schema.database}'s staging")
         newest = staging.metadata["last_event"]
-        recipes = {task.name: _recipe(workplace, schema, task, as_of, staging) for task in wanted}
+        manifest = workplace.manifest()
+        recipes = {task.name: _recipe(manifest, schema, task, as_of, staging) for task in wanted}
         missing = [task for task in wanted if config.force or not workplace.has(recipes[task.name])]
         errors: dict[str, str] = {}
         if missing and not newest:
@@ -111,9 +112,12 @@ def question(task: Task) -> str:
 
 
 def _recipe(
-    workplace: Workplace, schema: RelationalSchema, task: Task, as_of: datetime, staging: Artifact
+    manifest: Mapping[str, Any],
+    schema: RelationalSchema,
+    task: Task,
+    as_of: datetime,
+    staging: Artifact,
 ) -> Recipe:
-    manifest = workplace.manifest()
     node = manifest["nodes"][f"model.relforge.{schema.database}__{task.name}"]
     return Recipe(
         stage="training_table",

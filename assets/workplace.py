@@ -11,6 +11,7 @@ from models.artifacts import Artifact, ArtifactStore, Outcome, Recipe
 from models.database.dbt import load_manifest
 from models.database.schema import RelationalSchema, Task
 from models.database.warehouse import Warehouse
+from models.settings import Settings
 
 STAGES = ("source", "staging", "training_tables", "features", "training", "predictions")
 FIRST_AS_OF = "2000-01-01"
@@ -25,22 +26,27 @@ class Workplace(dg.ConfigurableResource[Any]):
     memory_limit: str = "8GB"
 
     @property
+    def settings(self) -> Settings:
+        """The same folders, as the library knows them."""
+        return Settings(Path(self.home), Path(self.dbt_project))
+
+    @property
     def store(self) -> ArtifactStore:
         """The artifact store."""
-        return ArtifactStore(Path(self.home) / "store")
+        return ArtifactStore(self.settings.store)
 
     @property
     def project(self) -> Path:
         """The dbt project."""
-        return Path(self.dbt_project)
+        return self.settings.dbt_project
 
     def warehouse(self, database: str) -> Warehouse:
         """The warehouse of a database."""
-        return Warehouse(Path(self.home) / "warehouse" / database / "warehouse.duckdb")
+        return Warehouse(self.settings.warehouse(database))
 
     def manifest(self) -> dict[str, Any]:
         """Dbt's manifest of the project as it is now."""
-        return load_manifest(self.project, Path(self.home) / "dbt")
+        return load_manifest(self.project, self.settings.manifest_cache)
 
     def has(self, recipe: Recipe) -> bool:
         """Whether the recipe's artifact exists."""

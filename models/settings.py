@@ -32,6 +32,11 @@ class Settings:
         """The artifact store."""
         return self.home / "store"
 
+    @property
+    def manifest_cache(self) -> Path:
+        """Where dbt's manifest is kept until the project changes."""
+        return self.home / "dbt"
+
     def warehouse(self, database: str) -> Path:
         """The DuckDB file of a database. Its stem is the catalogue's name in dbt's manifest."""
         return self.home / "warehouse" / database / "warehouse.duckdb"

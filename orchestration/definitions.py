@@ -60,7 +60,7 @@ def faulty_definitions(database: str, declaration: Declaration) -> dg.Definition
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions of every declared database; a faulty one does not hide the others."""
-    manifest = load_manifest(settings.dbt_project, settings.home / "dbt")
+    manifest = load_manifest(settings.dbt_project, settings.manifest_cache)
     parts = []
     for database, declaration in read_databases(manifest).items():
         if declaration.faults:

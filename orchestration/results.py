@@ -11,6 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets.training_tables import subject
 from models.artifacts import Artifact, ArtifactStore
 from models.database.schema import RelationalSchema, Task
 from models.settings import Settings
@@ -56,8 +57,7 @@ def export_results(
     for one in schema.tasks:
         if task in ("", one.name) and (schema.database, one.name, "predictions") in done:
             when = datetime.combine(as_of, schema.as_of_time)
-            subject = f"{schema.database}/{one.name}/{when:%Y-%m-%d}"
-            artifact = store.latest("predictions", subject)
+            artifact = store.latest("predictions", subject(schema, one, when))
             if artifact:
                 folder = output / (schema.title or schema.database) / (one.title or one.name)
                 results.folders[one.name] = _lay_out(store, artifact, folder)

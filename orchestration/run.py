@@ -135,7 +135,7 @@ def _import(
 
 
 def _declared(settings: Settings) -> dict[str, Declaration]:
-    return read_databases(load_manifest(settings.dbt_project, settings.home / "dbt"))
+    return read_databases(load_manifest(settings.dbt_project, settings.manifest_cache))
 
 
 def _imported_before(declared: dict[str, Declaration], source: str) -> Declaration | None:

@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 import duckdb
 
 from models.database.profile import TableProfile, parquet_relation, profile_table
+from models.database.quoting import literal, quote
 from models.database.schema import SourceDeclaration
 from models.database.semantic_types import staged_expression
 from models.database.text import (
@@ -35,8 +36,6 @@ from models.database.text import (
     folder_tables,
     group_keys,
     keys_query,
-    literal,
-    quote,
     read_location,
     redact,
     tables_query,

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from models.database.durations import format_duration
+from models.database.quoting import quote
 from models.database.schema import Column, ForeignKey, RelationalSchema, Table, Task
 
 
@@ -154,7 +155,7 @@ def _staging_sql(database: str, table: Table, raw: str) -> str:
 
 
 def _cast(column: Column, is_event_time: bool) -> str:
-    quoted = '"' + column.name.replace('"', '""') + '"'
+    quoted = quote(column.name)
     # An unparseable event time becomes NULL here and is reported by the quality gate with its rows.
     function = "try_cast" if is_event_time else "cast"
     sql_type = "TIMESTAMP" if is_event_time else column.sql_type
@@ -229,7 +230,7 @@ def _column(schema: RelationalSchema, table: Table, column: Column) -> dict[str,
 
 def _quoted_field(name: str) -> str:
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
-    return name if plain else '"' + name.replace('"', '""') + '"'
+    return name if plain else quote(name)
 
 
 def _task_declaration(schema: RelationalSchema, task: Task) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from models.database.dbt_folder import (
     write_database_folder,
 )
 from models.database.manifest import Declaration
+from models.database.quoting import quote
 from models.database.schema import RelationalSchema, Table
 from models.database.semantic_types import complete_schema
 
@@ -127,9 +128,9 @@ def _first_event(schema: RelationalSchema, database: AttachedDatabase) -> dateti
     found = []
     for table in schema.tables:
         if table.time_column:
-            column = table.time_column.replace('"', '""')
+            column = quote(table.time_column)
             query = (
-                f'select min(try_cast("{column}" as timestamp)) from {database.staged(table.name)}'
+                f"select min(try_cast({column} as timestamp)) from {database.staged(table.name)}"
             )
             found.append(database.query(query, table.name)[0][0])
     return min((event for event in found if event), default=None)

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from models.database.text import literal, quote
+from models.database.quoting import literal, quote
 
 EXACT_BELOW = 1_000_000
 Statistic = float | int | str | None

@@ -23,9 +23,10 @@ from models.database.profile import (
     is_within,
     key_family,
 )
+from models.database.quoting import quote
 from models.database.schema import Column, ForeignKey, RelationalSchema, Table
 from models.database.semantic_types import time_rank
-from models.database.text import quote, table_nouns, words
+from models.database.text import table_nouns, words
 
 KEY_WORDS = {"id", "key", "code", "no", "nr", "num", "uuid", "guid", "ref", "sk", "pk", "fk"}
 MIN_INCLUSION = 0.99

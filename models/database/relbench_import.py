@@ -18,6 +18,7 @@ from sqlglot import exp
 
 from models.database.dbt_folder import DeclarationError, escape_jinja, identifier, model_name
 from models.database.durations import parse_duration
+from models.database.quoting import quote
 from models.database.schema import (
     DEFAULT_METRIC,
     Column,
@@ -199,8 +200,8 @@ def _first_event(dataset: RelBenchDataset) -> datetime | None:
     with duckdb.connect() as connection:
         for raw, spec in dataset.manifest.tables.items():
             if spec.time_col:
-                path, column = dataset.db_dir / f"{raw}.parquet", spec.time_col.replace('"', '""')
-                query = f'select min(try_cast("{column}" as timestamp)) from read_parquet(?)'
+                path, column = dataset.db_dir / f"{raw}.parquet", quote(spec.time_col)
+                query = f"select min(try_cast({column} as timestamp)) from read_parquet(?)"
                 row = connection.execute(query, [str(path)]).fetchone()
                 if row and row[0]:
                     first.append(row[0])
@@ -314,15 +315,11 @@ def _with_raw_names(sql: str, raw_names: Iterable[str], reads: list[str]) -> str
     """The query with an alias for each table that it knows by a name that SQL tells from ours."""
     renamed = [raw for raw in raw_names if identifier(raw) in reads]
     aliases = [
-        f"{_quoted(raw)} as (select * from {_quoted(identifier(raw))})"
+        f"{quote(raw)} as (select * from {quote(identifier(raw))})"
         for raw in renamed
         if identifier(raw) != raw.lower()
     ]
     return f"with {', '.join(aliases)}\nselect * from (\n{sql}\n)" if aliases else sql
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _models(schema: RelationalSchema, tables: list[str]) -> str:

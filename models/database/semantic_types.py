@@ -20,8 +20,9 @@ from models.database.profile import (
     parquet_relation,
     profile_table,
 )
+from models.database.quoting import quote
 from models.database.schema import Column, RelationalSchema, SemanticType, Table
-from models.database.text import quote, words
+from models.database.text import words
 
 _CODE_WORDS = {
     "id", "ids", "code", "type", "kind", "status", "state", "class", "category", "group", "zip",

@@ -17,6 +17,7 @@ import duckdb
 
 from models.artifacts.recipe import code_version, digest, file_digest
 from models.database.dbt_folder import DeclarationError, identifier
+from models.database.quoting import literal, quote
 from models.database.schema import RelationalSchema, SourceDeclaration
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def last_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime
         connection.execute("set TimeZone = 'UTC'")
         for table in schema.tables:
             if table.time_column and table.name in tables:
-                column = table.time_column.replace('"', '""')
+                time = f"try_cast({quote(table.time_column)} as timestamp)"
                 row = connection.execute(
-                    f'select max(try_cast("{column}" as timestamp)) from read_parquet(?)',
+                    f"select max({time}) from read_parquet(?)",
                     [str(tables[table.name])],
                 ).fetchone()
                 if row and row[0] is not None:
@@ -209,18 +210,17 @@ class RelBenchSource:
 
         columns = parquet_columns(self._files[table])
         expressions = ", ".join(
-            f"case when isnan({_quoted(name)}) then null else {_quoted(name)} end as {_quoted(name)}"
+            f"case when isnan({quote(name)}) then null else {quote(name)} end as {quote(name)}"
             if kind in ("FLOAT", "DOUBLE")
-            else _quoted(name)
+            else quote(name)
             for name, kind in columns.items()
         )
         key = self._keys.get(identifier(table))
-        order = f"order by {_quoted(key)}" if key else ""
-        target = str(path).replace("'", "''")
+        order = f"order by {quote(key)}" if key else ""
         with duckdb.connect() as connection:
             connection.execute(
                 f"copy (select {expressions} from read_parquet(?) {order}) "
-                f"to '{target}' (format parquet, compression zstd)",
+                f"to {literal(path)} (format parquet, compression zstd)",
                 [str(self._files[table])],
             )
 
@@ -267,7 +267,3 @@ class AttachedSource:
         times = {raw[t.name]: t.time_column for t in schema.tables if t.name in raw}
         with open_source(self._source) as database:
             return database.last_event(times)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -9,9 +9,10 @@ from typing import Any
 from models.artifacts.recipe import canonical_json, digest
 from models.database.dbt import ModelResult
 from models.database.dbt_folder import DeclarationError
+from models.database.quoting import quote
 from models.database.schema import RelationalSchema
 from models.database.source import parquet_rows
-from models.database.warehouse import Turn, Warehouse, drop_relation, quote
+from models.database.warehouse import Turn, Warehouse, drop_relation
 
 
 class StageError(RuntimeError):

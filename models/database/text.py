@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from models.database.quoting import literal
 from models.database.schema import ForeignKey
 
 # Prefixes that warehouses put before a table's noun; they never appear in a key's name.
@@ -248,16 +249,6 @@ def tables_query(kind: str, schema: str, views: bool) -> str:
     if not views:
         return found
     return f"{found} UNION SELECT schema_name, view_name FROM duckdb_views(){where}"
-
-
-def quote(name: str) -> str:
-    """The name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """The value as a quoted SQL string."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def escaped(value: str) -> str:

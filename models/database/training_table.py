@@ -13,9 +13,6 @@ from models.database.schema import RelationalSchema, Task
 from models.database.staging import StageError
 from models.database.warehouse import Warehouse
 
-COLUMNS = ("entity", "cutoff_time", "label", "split")
-LABELLED_SPLITS = ("train", "val", "test")
-
 
 def check_as_of(schema: RelationalSchema, task: Task, as_of: datetime, newest: datetime) -> None:
     """Fails if the data end a whole window or more before `as_of`.

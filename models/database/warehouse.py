@@ -18,11 +18,7 @@ from pathlib import Path
 import duckdb
 
 from models.database.dbt import ModelResult, run_models
-
-
-def quote(name: str) -> str:
-    """A SQL identifier in quotes."""
-    return '"' + name.replace('"', '""') + '"'
+from models.database.quoting import literal, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +45,8 @@ class Turn:
             for name, path in tables.items():
                 relation = f"{quote(schema)}.{quote(name)}"
                 drop_relation(connection, schema, name)
-                location = str(path).replace("'", "''")
                 connection.execute(
-                    f"create view {relation} as select * from read_parquet('{location}')"
+                    f"create view {relation} as select * from read_parquet({literal(path)})"
                 )
 
     def build(
@@ -64,11 +59,10 @@ class Turn:
     def export(self, schema: str, table: str, order: Sequence[str], path: Path) -> int:
         """Writes a relation to Parquet in a fixed row order; returns the number of rows."""
         by = ", ".join(quote(column) for column in order) or "all"
-        location = str(path).replace("'", "''")
         with self.connect() as connection:
             row = connection.execute(
                 f"copy (select * from {quote(schema)}.{quote(table)} order by {by}) "
-                f"to '{location}' (format parquet, compression zstd)"
+                f"to {literal(path)} (format parquet, compression zstd)"
             ).fetchone()
         return int(row[0]) if row else 0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from models.database.quoting import quote
 from models.database.schema import ForeignKey, Table
 from models.quality.plan import Check, Expectation, Figure, share
-from models.quality.relation import Relation, as_value, is_numeric, quote, quoted
+from models.quality.relation import Relation, as_value, is_numeric, quoted
 from models.quality.results import STAGED_CHECKS, CheckDefinition
 
 EXAMPLES = 3

@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from models.database.quoting import quote
 from models.database.schema import Task, TaskType
 from models.quality.plan import Check, Figure, share, true_everywhere
-from models.quality.relation import Relation, is_numeric, quote
+from models.quality.relation import Relation, is_numeric
 from models.quality.results import TRAINING_TABLE_CHECKS, Severity
 from models.quality.splits import SplitFacts
 

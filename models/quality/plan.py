@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from models.quality.relation import ROW_LIMIT, Relation, literal, quote
+from models.database.quoting import quote
+from models.quality.relation import ROW_LIMIT, Relation, literal
 from models.quality.results import CheckDefinition, Severity
 
 if TYPE_CHECKING:

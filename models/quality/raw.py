@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from models.database.quoting import quote
 from models.database.schema import RelationalSchema
 from models.quality.plan import Check, Expectation, Figure, Frame, TablePlan
-from models.quality.relation import Relation, as_time, is_temporal, open_relations, quote
+from models.quality.relation import Relation, as_time, is_temporal, open_relations
 from models.quality.results import RAW_CHECKS, QualityReport
 from models.quality.validation import validate
 

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import duckdb
 
+from models.database import quoting
+from models.database.quoting import quote
+
 # pandas keeps a frame in memory, and Great Expectations hashes and masks all of it. Larger tables are
 # judged on figures that DuckDB has aggregated, and on a sample for the user's own expectations.
 ROW_LIMIT = 1_000_000
@@ -84,11 +87,6 @@ def _open(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> Relat
     return Relation(name, path, rows[0] if rows else 0, {r[0]: r[1] for r in described}, connection)
 
 
-def quote(identifier: str) -> str:
-    """An SQL identifier."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
 def quoted(columns: Iterable[str]) -> str:
     """SQL identifiers, separated by commas."""
     return ", ".join(quote(column) for column in columns)
@@ -98,7 +96,7 @@ def literal(value: object) -> str:
     """An SQL literal of a path, a text or a time."""
     if isinstance(value, datetime):
         return f"timestamp '{value.isoformat(sep=' ')}'"
-    return "'" + str(value).replace("'", "''") + "'"
+    return quoting.literal(value)
 
 
 def naive_utc(moment: datetime) -> datetime:

@@ -7,8 +7,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from models.database.quoting import quote
 from models.database.schema import Task
-from models.quality.relation import Relation, literal, quote
+from models.quality.relation import Relation, literal
 
 SPLITS = ("train", "val", "test", "predict")
 

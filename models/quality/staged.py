@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from models.database.quoting import quote
 from models.database.schema import RelationalSchema, Table
 from models.quality.keys import foreign_key_check, primary_key_check
 from models.quality.plan import Check, Expectation, Figure, TablePlan, share
@@ -18,7 +19,6 @@ from models.quality.relation import (
     literal,
     naive_utc,
     open_relations,
-    quote,
 )
 from models.quality.results import STAGED_CHECKS, QualityReport, Severity
 from models.quality.user import require_known_tables, user_check

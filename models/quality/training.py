@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from models.database.quoting import quote
 from models.database.schema import Task
 from models.quality.keys import unique_key
 from models.quality.label_checks import label_checks
@@ -17,7 +18,6 @@ from models.quality.relation import (
     literal,
     naive_utc,
     open_relations,
-    quote,
 )
 from models.quality.results import TRAINING_TABLE_CHECKS, QualityReport
 from models.quality.splits import SPLITS, Frames, SplitFacts, read_splits

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any
 
+from models.database.quoting import quote
 from models.quality.plan import Check, Expectation, Frame
-from models.quality.relation import Relation, as_time, is_temporal, naive_utc, quote
+from models.quality.relation import Relation, as_time, is_temporal, naive_utc
 from models.quality.results import CheckDefinition, Severity
 
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.database.quoting import quote
 from models.database.schema import Protocol, RelationalSchema, Task, TaskType
-from models.database.warehouse import Warehouse, quote
+from models.database.warehouse import Warehouse
 from models.reporting.scores import METRIC_NAMES, score
 from models.tabular.bundle import Bundle, attach_predictions
 
