@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 
 from sqlglot import exp
@@ -35,6 +34,7 @@ from models.aggregation.sql import (
     table,
     when,
 )
+from models.aggregation.windows import PAST, Window
 
 # Measured with DuckDB 1.5 on a million events: a joined pair costs about an 80th of a row that
 # goes through running windows.
@@ -63,7 +63,7 @@ def aggregate(
     contexts: Contexts,
     events: Events,
     requests: Sequence[Request],
-    window: timedelta | None = None,
+    window: Window = PAST,
     forced: Plan | None = None,
 ) -> str:
     """The table of aggregates: `ctx` and one column a request, a row for every context.
@@ -72,8 +72,8 @@ def aggregate(
         session: Where tables are made.
         contexts: The entities and times to aggregate at.
         events: The rows.
-        requests: The aggregates. MODE and NUM_UNIQUE need the whole past (`window` None).
-        window: Only rows in `(visible - window, visible]`, the whole past if None.
+        requests: The aggregates. MODE and NUM_UNIQUE need the whole past (`window` PAST).
+        window: The rows around `visible` to aggregate.
         forced: Use this plan wherever it is possible (for tests and measurements).
     """
     ranks = _ranks(session, events, requests)
@@ -91,7 +91,7 @@ def choose_plan(
     session: Session,
     contexts: Contexts,
     events: Events,
-    window: timedelta | None,
+    window: Window,
     forced: Plan | None = None,
 ) -> Plan:
     """The cheaper of the plans that are possible."""
@@ -99,7 +99,7 @@ def choose_plan(
         return Plan.RANGE
     if not events.timed:
         return Plan.STATIC
-    if window is not None:
+    if window != PAST:
         return Plan.RANGE
     if forced in (Plan.RANGE, Plan.PREFIX):
         return forced
@@ -191,7 +191,7 @@ def _static(
     events: Events,
     prepared: str,
     parts: Sequence[Accumulator],
-    window: timedelta | None,
+    window: Window,
 ) -> exp.Select:
     keys = events.key_columns("e")
     sums = exp.select(*keys, *(named(_combine(part), part.name) for part in parts))
@@ -206,7 +206,7 @@ def _range(
     events: Events,
     prepared: str,
     parts: Sequence[Accumulator],
-    window: timedelta | None,
+    window: Window,
 ) -> exp.Select:
     columns = [named(_combine(part, late=True), part.name) for part in parts]
     query = exp.select(col("ctx", "c"), *columns).from_(table(contexts.name, "c"))
@@ -219,7 +219,7 @@ def _prefix(
     events: Events,
     prepared: str,
     parts: Sequence[Accumulator],
-    window: timedelta | None,
+    window: Window,
 ) -> exp.Select:
     # A RANGE frame includes rows of the same time, so any of them is a right answer to the look-up.
     keys = events.key_columns("e")

@@ -15,6 +15,7 @@ from sqlglot import exp
 from models.aggregation.aggregation import Plan
 from models.aggregation.evaluation import Evaluator
 from models.aggregation.features import Feature
+from models.aggregation.primitives import CUTOFF_COLUMN
 from models.aggregation.relations import Contexts
 from models.aggregation.session import Connection, Recorder, Session
 from models.aggregation.sql import all_of, call, cast, col, named, number, row_number, table
@@ -150,16 +151,16 @@ def _compile(
 
 
 def _is_calendar(feature: Feature) -> bool:
-    return feature.transform in ("month", "weekday")
+    return feature.column == CUTOFF_COLUMN and not feature.path
 
 
 def _output(alias: str, feature: Feature) -> exp.Expression:
     """A feature's column of the result."""
     cutoff = col("cutoff_time", "s")
     value: exp.Expression = col(alias, "f")
-    if feature.transform == "month":
+    if _is_calendar(feature) and feature.transform == "month":
         value = exp.Month(this=cutoff)
-    elif feature.transform == "weekday":
+    elif _is_calendar(feature):
         value = exp.DayOfWeekIso(this=cutoff) - number(1)
     elif feature.is_elapsed:
         elapsed = call("EPOCH_US", cutoff) - call("EPOCH_US", value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from sqlglot import exp
 
@@ -25,6 +24,7 @@ from models.aggregation.session import Session
 from models.aggregation.sql import all_of, call, cast, col, named, row_number, source, table
 from models.aggregation.sums import usable
 from models.aggregation.windowed import aggregate_in_window, by_slices
+from models.aggregation.windows import Window
 from models.database.schema import RelationalSchema, SemanticType
 
 # Bounds the memory of one query: accumulator columns and joined pairs that are materialised.
@@ -95,7 +95,11 @@ class Evaluator:
 
     def _own_value(self, table_name: str, feature: Feature) -> exp.Expression:
         assert feature.column is not None, feature
-        read_as = SemanticType.TIMESTAMP if feature.transform == "age" else feature.semantic_type
+        read_as = (
+            SemanticType.TIMESTAMP
+            if feature.transform in ("time_since", "age")
+            else feature.semantic_type
+        )
         reading = Reading((), feature.column, read_as)
         return read_value(self._session, table_name, reading, "row")
 
@@ -148,9 +152,7 @@ class Evaluator:
         query = query.join(source(hop.target, "row"), on=on)
         return Contexts(self._session.create(query, "parents"), keys)
 
-    def _rows(
-        self, hop: Hop, features: Features, contexts: Contexts, window: timedelta | None
-    ) -> list[str]:
+    def _rows(self, hop: Hop, features: Features, contexts: Contexts, window: Window) -> list[str]:
         """Aggregates of values that child rows have by themselves or from their parents."""
         parts = []
         for chunk in _chunks(features):
@@ -169,14 +171,14 @@ class Evaluator:
         contexts: Contexts,
         events: Events,
         requests: Sequence[Request],
-        window: timedelta | None,
+        window: Window,
     ) -> list[str]:
         return aggregate_in_window(
             self._session, contexts, events, requests, window, self._plan, self._pairs_per_query
         )
 
     def _nested(
-        self, hop: Hop, features: Features, contexts: Contexts, window: timedelta | None
+        self, hop: Hop, features: Features, contexts: Contexts, window: Window
     ) -> list[str]:
         """Aggregates of features of the child rows."""
         parts = []
@@ -220,7 +222,7 @@ class Evaluator:
         inner: Sequence[Feature],
         contexts: Contexts,
         requests: Sequence[Request],
-        window: timedelta | None,
+        window: Window,
     ) -> str:
         """Evaluate the child's features at every (child, instant) pair, then aggregate them."""
 
@@ -237,9 +239,7 @@ class Evaluator:
 
         return by_slices(self._session, contexts, base, of_slice, self._pairs_per_query)
 
-    def _pairs(
-        self, hop: Hop, contexts: Contexts, base: Events, window: timedelta | None
-    ) -> Contexts:
+    def _pairs(self, hop: Hop, contexts: Contexts, base: Events, window: Window) -> Contexts:
         """The visible child rows of every context, themselves contexts that know their owner."""
         keys = len(self._schema.table(hop.target).primary_key)
         columns = [named(col(f"p{i}", "e"), f"k{i}") for i in range(keys)]
@@ -291,12 +291,12 @@ def _by_first_step(
 ) -> tuple[
     dict[str, Feature],
     dict[Hop, dict[str, Feature]],
-    dict[tuple[Hop, timedelta | None, bool], dict[str, Feature]],
+    dict[tuple[Hop, Window, bool], dict[str, Feature]],
 ]:
     """Features of the row itself, by step to a parent, and by (step to children, window, nested)."""
     own: dict[str, Feature] = {}
     forward: dict[Hop, dict[str, Feature]] = defaultdict(dict)
-    backward: dict[tuple[Hop, timedelta | None, bool], dict[str, Feature]] = defaultdict(dict)
+    backward: dict[tuple[Hop, Window, bool], dict[str, Feature]] = defaultdict(dict)
     for alias, feature in features.items():
         if not feature.path:
             own[alias] = feature

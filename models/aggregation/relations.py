@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlglot import exp
 
 from models.aggregation.accumulators import Value
-from models.aggregation.sql import call, col, interval
+from models.aggregation.sql import call, col, shifted
+from models.aggregation.windows import Window
 from models.database.schema import ForeignKey, RelationalSchema
 
 
@@ -45,14 +45,14 @@ class Events:
         """The conditions under which a row belongs to a context's entity."""
         return [col(context, contexts).eq(col(key, events)) for key, context in self.keys]
 
-    def visible(self, contexts: str, events: str, window: timedelta | None) -> list[exp.Expression]:
+    def visible(self, contexts: str, events: str, window: Window) -> list[exp.Expression]:
         """The conditions of `matches`, and that the row is visible (and inside the window)."""
         conditions = self.matches(contexts, events)
         if self.timed:
             time, now = col("time", events), col("visible", contexts)
-            conditions.append(time <= now)
-            if window is not None:
-                conditions.append(time.copy() > now.copy() - interval(window))
+            conditions.append(time <= shifted(now, window.until))
+            if window.after is not None:
+                conditions.append(time.copy() > shifted(now.copy(), window.after))
         return conditions
 
 

@@ -94,6 +94,13 @@ def row_number(
     return over(exp.RowNumber(), partition, order)
 
 
+def shifted(time: exp.Expression, offset: timedelta) -> exp.Expression:
+    """A time moved by an offset, which may be negative."""
+    if not offset:
+        return time
+    return time + interval(offset) if offset > timedelta(0) else time - interval(-offset)
+
+
 def interval(duration: timedelta) -> exp.Expression:
     """A duration in microseconds."""
     microseconds = duration // timedelta(microseconds=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from sqlglot import exp
 
@@ -13,6 +12,7 @@ from models.aggregation.aggregation import Plan, Request, aggregate, pair_count
 from models.aggregation.relations import Contexts, Events
 from models.aggregation.session import Session
 from models.aggregation.sql import all_of, col, named, number, table, when
+from models.aggregation.windows import PAST, Window
 
 
 def aggregate_in_window(
@@ -20,7 +20,7 @@ def aggregate_in_window(
     contexts: Contexts,
     events: Events,
     requests: Sequence[Request],
-    window: timedelta | None,
+    window: Window,
     plan: Plan | None,
     pairs_per_query: int,
 ) -> list[str]:
@@ -32,7 +32,7 @@ def aggregate_in_window(
     by_value = [
         request
         for request in requests
-        if window is not None and request.primitive in ("mode", "num_unique")
+        if window != PAST and request.primitive in ("mode", "num_unique")
     ]
     others = [request for request in requests if request not in by_value]
     parts = [aggregate(session, contexts, events, others, window, plan)] if others else []
@@ -74,9 +74,7 @@ def by_slices(
     return stacked
 
 
-def _visible_rows(
-    session: Session, contexts: Contexts, events: Events, window: timedelta | None
-) -> Events:
+def _visible_rows(session: Session, contexts: Contexts, events: Events, window: Window) -> Events:
     """The pairs of contexts and rows in their windows, as events that belong to a context."""
     values = [named(_when_visible(value), f"v{value.position}") for value in events.values]
     query = exp.select(named(col("ctx", "c"), "owner"), col("ordinal", "e"), *values)

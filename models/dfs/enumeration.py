@@ -13,8 +13,15 @@ from itertools import zip_longest
 
 from models.aggregation.features import Feature, feature_name
 from models.aggregation.paths import Hop, Path, end_of, enumerate_paths
-from models.aggregation.primitives import AGGREGATES, DEFAULT_PRIMITIVES, TRANSFORMS
+from models.aggregation.primitives import (
+    AGGREGATES,
+    CUTOFF_COLUMN,
+    CUTOFF_TRANSFORMS,
+    DEFAULT_PRIMITIVES,
+    TRANSFORMS,
+)
 from models.aggregation.types import is_supported
+from models.aggregation.windows import trailing
 from models.database.schema import Column, RelationalSchema, SemanticType, Table
 
 HiddenColumns = Iterable[tuple[str, str]]
@@ -35,9 +42,10 @@ class FeatureConfig:
     windows: tuple[timedelta, ...] = ()
 
     def __post_init__(self) -> None:
-        unknown = set(self.primitives) - set(DEFAULT_PRIMITIVES)
+        known = (*AGGREGATES, *TRANSFORMS)
+        unknown = set(self.primitives) - set(known)
         if unknown:
-            raise ValueError(f"unknown primitives {sorted(unknown)}; known: {DEFAULT_PRIMITIVES}")
+            raise ValueError(f"unknown primitives {sorted(unknown)}; known: {known}")
         if self.depth < 0 or self.max_features < 1:
             raise ValueError("depth must be at least 0 and max_features at least 1")
         if any(window <= timedelta(0) for window in self.windows):
@@ -118,7 +126,7 @@ def _path_features(
             feature = Feature("", table, path, column, primitives, output)
             yield feature
             if schema.table(backward[0].target).time_column is not None:
-                yield from (replace(feature, window=window) for window in config.windows)
+                yield from (replace(feature, window=trailing(length)) for length in config.windows)
 
 
 def _stacks(levels: int, allowed: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -183,13 +191,13 @@ def _direct_features(
     for column in _readable(schema, end):
         if column.semantic_type in AGGREGATES["last"].inputs:
             yield Feature("", table, path, column.name, (), column.semantic_type)
-    if "age" in config.primitives:
+    if "time_since" in config.primitives:
         for name in _times(schema, end):
-            yield Feature("", table, path, name, (), SemanticType.NUMERICAL, "age")
+            yield Feature("", table, path, name, (), SemanticType.NUMERICAL, "time_since")
     if not path:
-        for part in TRANSFORMS:
-            if part in ("month", "weekday") and part in config.primitives:
-                yield Feature("", table, path, "cutoff_time", (), SemanticType.NUMERICAL, part)
+        for part in CUTOFF_TRANSFORMS:
+            if part in config.primitives:
+                yield Feature("", table, path, CUTOFF_COLUMN, (), SemanticType.NUMERICAL, part)
 
 
 def _times(schema: RelationalSchema, table: Table) -> Iterator[str]:

@@ -107,7 +107,7 @@ def test_an_entity_dated_after_the_cutoff_has_no_direct_features(tmp_path):
     opened = frames["stores"]["opened"][0]
     seeds = seeds_at([0], [opened - timedelta(microseconds=1), opened])
     found = compute_features(SHOP, features, store(frames, tmp_path), seeds, entity_table="stores")
-    assert found["AGE(opened)"].to_list() == [None, 0.0]
+    assert found["TIME_SINCE(opened)"].to_list() == [None, 0.0]
     assert found["kind"].to_list() == [None, frames["stores"]["kind"][0]]
 
 
