@@ -16,7 +16,7 @@ demo: install
 	$(VENV)/bin/python -m orchestration.run --source shop --output '$(OUT)'
 
 run: install
-	$(VENV)/bin/python -m orchestration.run --source '$(SOURCE)' --task '$(TASK)' --as-of '$(AS_OF)' --output '$(OUT)'
+	$(VENV)/bin/python -m orchestration.run --source '$(SOURCE)' --task '$(TASK)' --as-of '$(AS_OF)' --config '$(CONFIG)' --output '$(OUT)'
 
 ui: install
 	$(VENV)/bin/python -m orchestration.ui

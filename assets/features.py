@@ -1,8 +1,9 @@
 """Stage 4, features: past-window aggregates of every row of a task's training table."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -22,17 +23,97 @@ from assets.workplace import (
     upstream,
 )
 from models.artifacts import Recipe, code_version
-from models.database.schema import RelationalSchema, Task
+from models.database.durations import parse_duration
+from models.database.schema import RelationalSchema, Task, to_plain
 from models.database.training_table import read_training_table
+
+if TYPE_CHECKING:
+    from models.dfs.config import FeatureConfig
 
 CODE = ("models/aggregation", "models/dfs", "models/database/semantic_types.py")
 
 
 class FeatureStageConfig(StageConfig):
-    """Which features to make."""
+    """Which features to make; `docs/features.md` describes the vocabulary."""
 
-    depth: int = Field(2, description="Longest schema path, in foreign keys.", ge=1, le=2)
-    max_features: int = Field(500, description="Budget; shallower paths are kept first.", ge=1)
+    depth: int = Field(2, description="Longest schema path, in foreign keys.", ge=1, le=3)
+    max_features: int = Field(
+        500,
+        description="How many features are kept: short paths first, paths of one length in turn.",
+        ge=1,
+    )
+    max_paths: int = Field(
+        10_000,
+        description="More schema paths than this, from the entity table, are refused.",
+        ge=1,
+    )
+    primitives: list[str] = Field(
+        default=[],
+        description=(
+            "Aggregates and transforms to use, in order of preference, such as "
+            "['count', 'mean', 'trend', 'weekday']. Empty: the default set."
+        ),
+    )
+    windows: list[str] = Field(
+        default=[],
+        description=(
+            "Lengths of trailing windows, such as ['7 days', '90 days'], in which aggregates are "
+            "taken besides the whole past."
+        ),
+    )
+    where: bool = Field(
+        False,
+        description=(
+            "Also count and average the rows with one frequent value of a category. Frequent is "
+            "what is so up to the first validation cutoff."
+        ),
+    )
+
+
+def feature_config(config: FeatureStageConfig) -> "FeatureConfig":
+    """The library's configuration.
+
+    Raises:
+        Failure: a primitive, or a window's length, is none.
+    """
+    from models.dfs.config import FeatureConfig
+
+    settings: dict[str, Any] = {"primitives": tuple(config.primitives)} if config.primitives else {}
+    try:
+        return FeatureConfig(
+            depth=config.depth,
+            max_features=config.max_features,
+            max_paths=config.max_paths,
+            windows=tuple(parse_duration(text) for text in config.windows),
+            **settings,
+        )
+    except ValueError as fault:
+        raise dg.Failure(f"the features' configuration: {fault}") from fault
+
+
+def feature_recipe(
+    schema: RelationalSchema,
+    task: Task,
+    as_of: datetime,
+    config: FeatureStageConfig,
+    inputs: Mapping[str, str],
+) -> Recipe:
+    """What a task's features are made from."""
+    return Recipe(
+        stage="features",
+        subject=training_tables.subject(schema, task, as_of),
+        code=code_version(*CODE),
+        config={
+            "as_of": as_of,
+            **to_plain(feature_config(config)),
+            "where": config.where,
+            "tables": schema.tables,
+            "foreign_keys": schema.foreign_keys,
+            "entity_table": task.entity_table,
+            "hidden_columns": task.hidden_columns,
+        },
+        inputs=inputs,
+    )
 
 
 def feature_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
@@ -57,24 +138,10 @@ def feature_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
         subject = training_tables.subject(schema, task, as_of)
         table = latest(workplace, "training_table", subject, f"the training table {subject}")
         staging = upstream(workplace, "staging", table)
-        recipe = Recipe(
-            stage="features",
-            subject=subject,
-            code=code_version(*CODE),
-            config={
-                "as_of": as_of,
-                "depth": config.depth,
-                "max_features": config.max_features,
-                "tables": schema.tables,
-                "foreign_keys": schema.foreign_keys,
-                "entity_table": task.entity_table,
-                "hidden_columns": task.hidden_columns,
-            },
-            inputs={"training_table": table.fingerprint, "staging": staging.fingerprint},
-        )
+        inputs = {"training_table": table.fingerprint, "staging": staging.fingerprint}
+        recipe = feature_recipe(schema, task, as_of, config, inputs)
 
         def produce(folder: Path) -> Mapping[str, Any]:
-            from models.dfs import FeatureConfig
             from models.dfs.feature_table import build_feature_table
 
             return build_feature_table(
@@ -83,11 +150,12 @@ def feature_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
                 read_training_table(table.path / training_tables.FILE),
                 as_of,
                 staged_tables(staging, schema),
-                FeatureConfig(depth=config.depth, max_features=config.max_features),
+                feature_config(config),
                 folder,
                 workplace.threads,
                 workplace.memory_limit,
                 context.log.info,
+                conditions=config.where,
             )
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
@@ -101,9 +169,12 @@ def _metadata(folder: Path) -> dict[str, Any]:
 
     from models.dfs.feature_table import DEFINITIONS
 
-    definitions = json.loads((folder / DEFINITIONS).read_text())["features"]
+    content = json.loads((folder / DEFINITIONS).read_text())
+    definitions = content["features"]
     return {
         "features": len(definitions),
+        "kept": f"{len(definitions):,} of {content['offered']:,}",
+        "schema paths": content["paths"],
         "definitions": table_metadata(
             {"feature": entry["name"], "type": entry["semantic_type"]} for entry in definitions
         ),

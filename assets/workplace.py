@@ -13,7 +13,15 @@ from models.database.schema import RelationalSchema, Task
 from models.database.warehouse import Warehouse
 from models.settings import Settings
 
-STAGES = ("source", "staging", "training_tables", "features", "training", "predictions")
+STAGES = (
+    "source",
+    "staging",
+    "training_tables",
+    "features",
+    "task_vectors",
+    "training",
+    "predictions",
+)
 FIRST_AS_OF = "2000-01-01"
 
 

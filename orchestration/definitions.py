@@ -12,6 +12,7 @@ from assets.features import feature_asset
 from assets.predictions import prediction_asset
 from assets.source import source_asset
 from assets.staging import staging_assets
+from assets.task_vectors import entity_tables, task_vector_asset
 from assets.training import training_asset
 from assets.training_tables import training_table_assets
 from assets.workplace import Workplace
@@ -36,6 +37,7 @@ def database_definitions(schema: RelationalSchema) -> dg.Definitions:
             builder(schema, task) for builder in (feature_asset, training_asset, prediction_asset)
         ]
         gates.append(checks.training_table_checks(schema, task))
+    assets += [task_vector_asset(schema, table) for table in entity_tables(schema)]
     return dg.Definitions(
         assets=assets,
         asset_checks=gates,

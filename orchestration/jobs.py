@@ -9,6 +9,7 @@ import dagster as dg
 from assets.predictions import NEWEST_MODEL
 from assets.source import database_key
 from assets.staging import staged_key
+from assets.task_vectors import entity_tables, task_vector_key
 from assets.workplace import as_of_partitions, task_key
 from models.database.schema import RelationalSchema, Task
 
@@ -44,6 +45,7 @@ def _jobs(
             name,
             TASK_STAGES,
             f"From raw tables to predictions: {about}.",
+            task_vectors=True,
         ),
         _job(schema, tasks, "retrain", name, retrain, f"From raw tables to a new model: {about}."),
         _job(
@@ -66,10 +68,16 @@ def _job(
     stages: list[str] | tuple[str, ...],
     description: str,
     newest_model: bool = False,
+    task_vectors: bool = False,
 ) -> dg.UnresolvedAssetJobDefinition:
     keys = [database_key(schema)]
     keys += [staged_key(schema, table) for table in schema.table_names]
     keys += [task_key(schema, task, stage) for task in tasks for stage in stages]
+    if task_vectors:
+        about = {task.entity_table for task in tasks}
+        keys += [
+            task_vector_key(schema, table) for table in entity_tables(schema) if table in about
+        ]
     # Stages log at INFO; Dagster's own bookkeeping at DEBUG would drown them.
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
     tags = {"relforge/database": schema.database}

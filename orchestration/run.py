@@ -38,7 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings.from_environment()
     try:
         return run(
-            settings, options.source, options.task, options.as_of, Path(options.output), options.job
+            settings,
+            options.source,
+            options.task,
+            options.as_of,
+            Path(options.output),
+            options.job,
+            options.config,
         )
     except (DeclarationError, StageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -51,13 +57,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         "file or folder, or the name of a declared database")  # fmt: skip
     parser.add_argument("--task", default="", help="one task (default: every task)")
     parser.add_argument("--as-of", default="", help="date or dates, comma-separated (YYYY-MM-DD)")
+    parser.add_argument("--config", default="", help="YAML file with the stages' run config")
     parser.add_argument("--output", default=DEFAULT_OUTPUT, help="folder for the results")
     parser.add_argument("--job", default="pipeline", choices=["pipeline", "retrain", "score"])
     return parser.parse_args(arguments)
 
 
 def run(
-    settings: Settings, source: str, task: str, as_of: str, output: Path, kind: str = "pipeline"
+    settings: Settings,
+    source: str,
+    task: str,
+    as_of: str,
+    output: Path,
+    kind: str = "pipeline",
+    config: str = "",
 ) -> int:
     """Imports if needed, runs one job per date, exports and prints the results.
 
@@ -67,6 +80,8 @@ def run(
     Raises:
         DeclarationError: the source, database or task does not exist or is declared with faults.
     """
+    if config and not Path(config).is_file():
+        raise DeclarationError(f"CONFIG {config!r} is no file")
     given = [_date(text) for text in as_of.split(",") if text.strip()]
     schema, location = find_or_import(settings, source)
     if not schema.tasks:
@@ -83,7 +98,7 @@ def run(
     failed = False
     for when in dates:
         launch = uuid.uuid4().hex
-        code = execute_job(settings, schema, chosen, when, kind, launch, location)
+        code = execute_job(settings, schema, chosen, when, kind, launch, location, config)
         # One date fills OUT; of several, each gets a folder, or only the last would be left.
         folder = output / f"{when}" if len(dates) > 1 else output
         exported = export_results(settings, schema, chosen, when, folder, launch)
@@ -191,12 +206,15 @@ def execute_job(
     kind: str,
     launch: str,
     location: str = "",
+    config: str = "",
 ) -> int:
     """Runs a job as `dagster job execute` does in CI, its log on the terminal; returns its code."""
     name = job_name(schema.database, kind, task)
     tags = f'{{"dagster/partition": "{as_of}", "relforge/launch": "{launch}"}}'
     command = [sys.executable, "-m", "dagster", "job", "execute"]
     command += ["-m", "orchestration.definitions", "-j", name, "--tags", tags]
+    if config:
+        command += ["-c", str(Path(config).resolve())]
     environment = prepare_environment(settings)
     if location and location != schema.source.location:
         environment[location_variable(schema.database)] = str(Path(location).expanduser().resolve())

@@ -1,8 +1,7 @@
-"""Computes features of seeds from Parquet files: units of work, connections and threads."""
+"""Computes features of seeds from Parquet files: units of work, sessions and threads."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -10,42 +9,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from sqlglot import exp
 
-from models.aggregation.aggregation import Plan
-from models.aggregation.evaluation import Evaluator
+from models.aggregation.combining import Plan
+from models.aggregation.compilation import (
+    SEEDS,
+    Explanation,
+    check_features,
+    compile_query,
+    explain,
+)
+from models.aggregation.evaluation import kind_of
 from models.aggregation.features import Feature
-from models.aggregation.primitives import CUTOFF_COLUMN
-from models.aggregation.relations import Contexts
-from models.aggregation.session import Connection, Recorder, Session
-from models.aggregation.sql import all_of, call, cast, col, named, number, row_number, table
+from models.aggregation.primitives import TRANSFORMS
+from models.aggregation.reading import component_column
+from models.aggregation.session import Database
+from models.aggregation.sql import render
+from models.aggregation.text_components import ngram_components
 from models.database.schema import RelationalSchema, SemanticType
 
-SEEDS = "seeds"
-SEED_COLUMNS = ("row_id", "entity", "cutoff_time", "visible_until")
-SEEDS_PER_QUERY = 200_000
+__all__ = ["Explanation", "Plan", "compute_features", "explain"]
 
-_SQL_TYPES = {SemanticType.NUMERICAL: "DOUBLE", SemanticType.BOOLEAN: "BOOLEAN"}
+SEED_COLUMNS = ("row_id", "entity", "cutoff_time", "visible_until")
+SEEDS_PER_QUERY = 5_000_000
+
 _POLARS_TYPES = {SemanticType.NUMERICAL: pl.Float64, SemanticType.BOOLEAN: pl.Boolean}
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """How a feature is computed: the walked path and the SQL statements, in order."""
-
-    name: str
-    path: str
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Job:
-    """Features that are computed together, for a slice of the seeds."""
+    """Features that are computed together, for a slice of the seeds in a table."""
 
     features: dict[str, Feature]
-    seeds: pl.DataFrame
+    seeds: str
 
 
 def compute_features(
@@ -59,6 +56,7 @@ def compute_features(
     memory_limit: str | None = None,
     progress: Progress | None = None,
     plan: Plan | None = None,
+    allow_future: bool = False,
 ) -> pl.DataFrame:
     """The features of every seed, from rows that its `visible_until` lets it see.
 
@@ -78,94 +76,76 @@ def compute_features(
         memory_limit: For all queries together, such as "4GB"; past it they spill to disk.
         progress: Called with (finished, total) units of work.
         plan: Forces a plan where it is possible (for tests and measurements).
+        allow_future: Whether windows may reach past the cutoff, for targets. In such a window the
+            rows on the path are seen up to the window's end.
 
     Returns:
         One row per seed in the order of `row_id`: `row_id` (Int64) and a column per feature:
-        Float64 (times in seconds before the cutoff), String or nullable Boolean.
+        Float64 (times in seconds before the cutoff, AGE in years), String or nullable Boolean.
 
     Raises:
-        ValueError: The seeds are malformed, the entity table's key isn't one column, a feature
-            belongs to another table, or two features share a name.
+        ValueError: The seeds are malformed, or see `check_features`.
         KeyError: A table's file is missing.
     """
     seeds = _checked_seeds(seeds)
-    _check_features(schema, features, entity_table)
+    check_features(schema, features, entity_table, allow_future)
     aliases = {f"f{position}": feature for position, feature in enumerate(features)}
-    jobs = [_Job(unit, piece) for piece in _seed_slices(seeds) for unit in _units(aliases)]
-    with tempfile.TemporaryDirectory(prefix="features-") as spill:
-        run = _Runner(schema, tables, entity_table, plan, _settings(threads, memory_limit, spill))
-        parts = _run_all(run, jobs, threads, progress)
+    with tempfile.TemporaryDirectory(prefix="features-") as scratch:
+        database = Database(_settings(memory_limit, scratch))
+        try:
+            _attach(database, tables, _touched(entity_table, features), features, Path(scratch))
+            jobs = []
+            for position, piece in enumerate(_seed_slices(seeds)):
+                name = f"{SEEDS}_{position}"
+                # Through a file: DuckDB reads Parquet without importing Arrow's Python packages.
+                piece.write_parquet(Path(scratch) / name, compression="uncompressed")
+                database.load(name, Path(scratch) / name)
+                jobs += [_Job(unit, name) for unit in _units(aliases)]
+            # Rolling seeds see up to their own cutoff: as many views as seeds.
+            rolling = bool((seeds["visible_until"] == seeds["cutoff_time"]).all())
+            run = _Runner(schema, database, entity_table, plan, distinct=not rolling)
+            parts = _run_all(run, jobs, threads, progress)
+        finally:
+            database.close()
     return _assembled(seeds, jobs, parts, aliases)
 
 
-def explain(
-    schema: RelationalSchema,
+def _touched(entity_table: str, features: Sequence[Feature]) -> list[str]:
+    """The tables on the features' paths."""
+    hops = {hop.target for feature in features for hop in feature.path}
+    return sorted({entity_table} | hops)
+
+
+def _attach(
+    database: Database,
+    tables: Mapping[str, Path],
+    names: Sequence[str],
     features: Sequence[Feature],
-    entity_table: str,
-    dialect: str = "duckdb",
-) -> list[Explanation]:
-    """How each feature would be computed, without data: the general plan, as SQL of a dialect.
-
-    With data the compiler may take a cheaper plan that gives the same result.
-    """
-    explanations = []
-    for feature in features:
-        recorder = Recorder(schema)
-        statement = _compile(recorder, schema, entity_table, {"f0": feature}, None)
-        statements = [*recorder.statements, statement]
-        sql = ";\n\n".join(part.sql(dialect, pretty=True) for part in statements)
-        explanations.append(Explanation(feature.name, feature.description, sql))
-    return explanations
-
-
-def _compile(
-    session: Session,
-    schema: RelationalSchema,
-    entity_table: str,
-    features: Mapping[str, Feature],
-    plan: Plan | None,
-) -> exp.Select:
-    """Create the tables that the features need; the query of their values per seed."""
-    columns = [col("entity"), col("visible_until")]
-    distinct = exp.select(*columns).distinct().from_(table(SEEDS)).subquery("d")
-    rows = exp.select(
-        named(row_number([column.copy() for column in columns]), "ctx"),
-        named(columns[0].copy(), "k0"),
-        named(columns[1].copy(), "visible"),
-    )
-    contexts = Contexts(session.create(rows.from_(distinct), "contexts"), 1)
-    stored = {alias: feature for alias, feature in features.items() if not _is_calendar(feature)}
-    query = exp.select(col("row_id", "s"))
-    query = query.select(*(_output(alias, feature) for alias, feature in features.items()))
-    query = query.from_(table(SEEDS, "s"))
-    if stored:
-        found = Evaluator(session, schema, plan).evaluate(entity_table, stored, contexts)
-        same = [
-            col("entity", "s").eq(col("k0", "c")),
-            col("visible_until", "s").eq(col("visible", "c")),
-        ]
-        query = query.join(table(contexts.name, "c"), on=all_of(same), join_type="left")
-        on = col("ctx", "c").eq(col("ctx", "f"))
-        query = query.join(table(found, "f"), on=on, join_type="left")
-    return query.order_by(col("row_id", "s"))
+    scratch: Path,
+) -> None:
+    """Make the tables available, with the components of text columns that features read."""
+    missing = set(names) - set(tables)
+    if missing:
+        raise KeyError(f"no file for the tables {sorted(missing)}")
+    texts = {
+        (feature.path[-1].target if feature.path else feature.table, feature.column)
+        for feature in features
+        if feature.transform == "ngram_hash" and feature.column is not None
+    }
+    for name in names:
+        beside = []
+        for position, column in enumerate(sorted(text for owner, text in texts if owner == name)):
+            beside.append(scratch / f"{names.index(name)}_{position}.parquet")
+            _write_components(tables[name], column, beside[-1])
+        database.attach(name, tables[name], beside)
 
 
-def _is_calendar(feature: Feature) -> bool:
-    return feature.column == CUTOFF_COLUMN and not feature.path
-
-
-def _output(alias: str, feature: Feature) -> exp.Expression:
-    """A feature's column of the result."""
-    cutoff = col("cutoff_time", "s")
-    value: exp.Expression = col(alias, "f")
-    if _is_calendar(feature) and feature.transform == "month":
-        value = exp.Month(this=cutoff)
-    elif _is_calendar(feature):
-        value = exp.DayOfWeekIso(this=cutoff) - number(1)
-    elif feature.is_elapsed:
-        elapsed = call("EPOCH_US", cutoff) - call("EPOCH_US", value)
-        value = exp.paren(elapsed) / number(1_000_000)
-    return named(cast(value, _SQL_TYPES.get(feature.semantic_type, "VARCHAR")), alias)
+def _write_components(table: Path, column: str, file: Path) -> None:
+    """The n-gram components of a text column, row by row as in its table."""
+    texts = pl.read_parquet(table, columns=[column])[column].cast(pl.String)
+    components = ngram_components(texts, TRANSFORMS["ngram_hash"].components)
+    names = {str(at): component_column(column, at) for at in range(components.width)}
+    components.rename(names).write_parquet(file)
 
 
 def _checked_seeds(seeds: pl.DataFrame) -> pl.DataFrame:
@@ -183,18 +163,6 @@ def _checked_seeds(seeds: pl.DataFrame) -> pl.DataFrame:
     return seeds
 
 
-def _check_features(
-    schema: RelationalSchema, features: Sequence[Feature], entity_table: str
-) -> None:
-    if len(schema.table(entity_table).primary_key) != 1:
-        raise ValueError(f"entity table {entity_table!r} must have a primary key of one column")
-    foreign = {feature.table for feature in features} - {entity_table}
-    if foreign:
-        raise ValueError(f"features of {sorted(foreign)} among those of {entity_table!r}")
-    if len({feature.name for feature in features}) != len(features):
-        raise ValueError("feature names must be unique")
-
-
 def _seed_slices(seeds: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The seeds in parts of bounded size; an entity's seeds lie next to each other."""
     if seeds.height <= SEEDS_PER_QUERY:
@@ -204,63 +172,46 @@ def _seed_slices(seeds: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _units(features: Mapping[str, Feature]) -> list[dict[str, Feature]]:
-    """Features that share their work: those with the same path up to the first step to children.
-
-    Nested features go by their whole path, and windows apart.
-    """
+    """Features that share their work: those with the same path up to the first step to children."""
     units: dict[object, dict[str, Feature]] = {}
     for alias, feature in features.items():
         backward = [at for at, hop in enumerate(feature.path) if not hop.forward]
-        nested = len(backward) > 1
-        shared = feature.path if nested else feature.path[: backward[0] + 1 if backward else 0]
-        units.setdefault((shared, feature.window, nested), {})[alias] = feature
+        shared = feature.path[: backward[0] + 1 if backward else 0]
+        kind = kind_of(feature) if backward else "rows"
+        units.setdefault((shared, kind), {})[alias] = feature
     return list(units.values())
 
 
-def _settings(threads: int, memory_limit: str | None, spill: str) -> dict[str, str | int]:
+def _settings(memory_limit: str | None, spill: str) -> dict[str, str | int]:
     settings: dict[str, str | int] = {"temp_directory": spill}
-    if memory_limit is not None:
-        settings["memory_limit"] = _share(memory_limit, threads)
-    return settings
-
-
-def _share(memory_limit: str, parts: int) -> str:
-    """One of `parts` equal shares of a limit such as "4GB"."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]i?B)\s*", memory_limit, re.IGNORECASE)
-    if match is None:
-        raise ValueError(f"memory limit {memory_limit!r} isn't of the form '4GB'")
-    return f"{float(match[1]) / max(parts, 1):g}{match[2]}"
+    return settings if memory_limit is None else {**settings, "memory_limit": memory_limit}
 
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Runs a job on a connection of its own."""
+    """Runs a job in a session of its own."""
 
     schema: RelationalSchema
-    tables: Mapping[str, Path]
+    database: Database
     entity_table: str
     plan: Plan | None
-    settings: Mapping[str, str | int]
+    distinct: bool
 
-    def __call__(self, job: _Job) -> pl.DataFrame:
-        session = Connection(self.settings)
+    def __call__(self, position: int, job: _Job) -> pl.DataFrame:
+        session = self.database.session(f"j{position}_")
         try:
-            session.attach(self.tables, sorted(self._touched(job)))
-            session.connection.register("seed_frame", job.seeds.to_arrow())
-            session.connection.execute(f'CREATE TABLE "{SEEDS}" AS SELECT * FROM seed_frame')
-            query = _compile(session, self.schema, self.entity_table, job.features, self.plan)
-            return session.connection.execute(query.sql("duckdb")).pl()
+            query = compile_query(
+                session,
+                self.schema,
+                self.entity_table,
+                job.features,
+                self.plan,
+                job.seeds,
+                self.distinct,
+            )
+            return session.connection.execute(render(query)).pl()
         finally:
             session.close()
-
-    def _touched(self, job: _Job) -> set[str]:
-        names = {self.entity_table}
-        for feature in job.features.values():
-            names |= {hop.target for hop in feature.path}
-        missing = names - set(self.tables)
-        if missing:
-            raise KeyError(f"no file for the tables {sorted(missing)}")
-        return names
 
 
 def _run_all(
@@ -268,7 +219,7 @@ def _run_all(
 ) -> list[pl.DataFrame]:
     """The jobs' results in the order of the jobs."""
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
-        futures = [pool.submit(run, job) for job in jobs]
+        futures = [pool.submit(run, position, job) for position, job in enumerate(jobs)]
         try:
             for finished, future in enumerate(as_completed(futures), start=1):
                 future.result()

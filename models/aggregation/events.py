@@ -8,87 +8,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlglot import exp
 
 from models.aggregation.accumulators import Value
 from models.aggregation.paths import Hop, Path
+from models.aggregation.reading import (
+    Reading,
+    is_integer_reading,
+    read_value,
+    time_of,
+    with_bounds,
+)
 from models.aggregation.relations import Contexts, Events, key_pairs
-from models.aggregation.session import Session
+from models.aggregation.session import Session, number_of
 from models.aggregation.sql import (
     all_of,
     call,
-    cast,
     col,
     is_not_null,
     named,
     row_number,
+    shifted,
     source,
     table,
 )
-from models.aggregation.sums import usable
-from models.aggregation.types import is_integer
-from models.database.schema import RelationalSchema, SemanticType, Table
+from models.database.schema import RelationalSchema, SemanticType
 
 CHILD = "child"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A column to read, at the end of a path of forward steps from the child row.
+class Wanted:
+    """What to keep of the child rows besides their keys and time.
 
-    `semantic_type` says as what it is read: numbers, truth values, or anything else as it is.
+    `readings` become the values v0, v1, ...; `conditions` truth values w0, w1, ...; with `ordered`
+    the row's `ordinal`; with `primary_key` its p0, p1, ...; `links` are columns kept as q0, q1, ...
+    Rows up to their entity's last instant plus `until` are kept.
     """
 
-    path: Path
-    column: str
-    semantic_type: SemanticType | None
-
-
-def time_of(description: Table, alias: str) -> exp.Expression | None:
-    """The event time as a TIMESTAMP; None for a table without one."""
-    if description.time_column is None:
-        return None
-    return cast(col(description.time_column, alias), "TIMESTAMP")
-
-
-def read_value(session: Session, table_name: str, reading: Reading, alias: str) -> exp.Expression:
-    """The column as a DOUBLE or BIGINT without non-finite numbers, a BOOLEAN, or as it is."""
-    value = col(reading.column, alias)
-    if reading.semantic_type is SemanticType.BOOLEAN:
-        return exp.TryCast(this=value, to=exp.DataType.build("BOOLEAN"))
-    if reading.semantic_type is SemanticType.TIMESTAMP:
-        return cast(value, "TIMESTAMP")
-    if reading.semantic_type is not SemanticType.NUMERICAL:
-        return value
-    if is_integer(session.column_type(table_name, reading.column)):
-        return cast(value, "BIGINT")
-    return usable(cast(value, "DOUBLE"))
+    readings: Sequence[Reading] = ()
+    conditions: Sequence[Reading] = ()
+    ordered: bool = False
+    primary_key: bool = False
+    links: Sequence[str] = ()
+    until: timedelta = timedelta(0)
 
 
 def child_events(
-    session: Session,
-    schema: RelationalSchema,
-    hop: Hop,
-    contexts: Contexts,
-    readings: Sequence[Reading] = (),
-    with_primary_key: bool = False,
+    session: Session, schema: RelationalSchema, hop: Hop, contexts: Contexts, wanted: Wanted
 ) -> Events:
-    """The table of child rows of the contexts' entities up to the last visible instant.
+    """The table of child rows of the contexts' entities, up to the last instant that counts for each.
 
     Args:
         session: Where the table is made.
         schema: The database.
         hop: The step to the children.
         contexts: Only rows of their keys are kept.
-        readings: The values to read, one value column each.
-        with_primary_key: Whether to keep the child's primary key as `p0`, `p1`, ...
+        wanted: What is kept of the rows.
     """
-    builder = _ChildRows(session, schema, hop, contexts)
-    values = tuple(builder.add(position, reading) for position, reading in enumerate(readings))
-    if with_primary_key:
-        builder.add_primary_key()
-    return builder.create(values)
+    return _ChildRows(session, schema, hop, contexts).create(wanted)
 
 
 class _ChildRows:
@@ -105,36 +85,39 @@ class _ChildRows:
         self._joins: list[tuple[exp.Expression, exp.Expression]] = []
         self._columns: list[exp.Expression] = []
 
-    def add(self, position: int, reading: Reading) -> Value:
+    def create(self, wanted: Wanted) -> Events:
+        """Make the table."""
+        values = [self._add(at, reading) for at, reading in enumerate(wanted.readings)]
+        for at, condition in enumerate(wanted.conditions):
+            value = read_value(self._session, self._child.name, condition, CHILD)
+            self._columns.append(named(value, f"w{at}"))
+        kept = list(self._child.primary_key) if wanted.primary_key else []
+        self._columns += [named(col(name, CHILD), f"p{at}") for at, name in enumerate(kept)]
+        self._columns += [named(col(name, CHILD), f"q{at}") for at, name in enumerate(wanted.links)]
+        time = time_of(self._child, CHILD)
+        columns = [named(col(column, CHILD), key) for column, key in self._pairs]
+        if wanted.ordered:
+            columns.append(named(row_number(self._order()), "ordinal"))
+        if time is not None:
+            columns.append(named(time, "time"))
+        query = self._from().select(*columns, *self._columns, copy=False)
+        if time is not None:
+            last = shifted(col("last", "wanted"), wanted.until)
+            query = query.where(time.copy() <= last, copy=False)
+        name = self._session.create(query, "events")
+        numerical = [reading.semantic_type is SemanticType.NUMERICAL for reading in wanted.readings]
+        measured = with_bounds(self._session, name, values, numerical)
+        keys = tuple((key, key) for _, key in self._pairs)
+        return Events(name, keys, time is not None, measured, wanted.ordered)
+
+    def _add(self, position: int, reading: Reading) -> Value:
         """Read a value, joining the parents on its path."""
         alias = self._alias(reading.path)
         name = reading.path[-1].target if reading.path else self._child.name
         value = read_value(self._session, name, reading, alias)
         self._columns.append(named(value, f"v{position}"))
-        integer = reading.semantic_type is SemanticType.NUMERICAL and is_integer(
-            self._session.column_type(name, reading.column)
-        )
+        integer = is_integer_reading(self._session, name, reading)
         return Value(position, integer, self._lateness(reading.path))
-
-    def add_primary_key(self) -> None:
-        """Keep the child's primary key."""
-        for position, column in enumerate(self._child.primary_key):
-            self._columns.append(named(col(column, CHILD), f"p{position}"))
-
-    def create(self, values: tuple[Value, ...]) -> Events:
-        """Make the table."""
-        time = time_of(self._child, CHILD)
-        columns = [named(col(column, CHILD), key) for column, key in self._pairs]
-        columns.append(named(row_number(self._order()), "ordinal"))
-        if time is not None:
-            columns.append(named(time, "time"))
-        query = self._from().select(*columns, *self._columns)
-        if time is not None:
-            last = exp.select(call("MAX", col("visible"))).from_(table(self._contexts.name))
-            query = query.where(time.copy() <= last.subquery())
-        keys = tuple((key, key) for _, key in self._pairs)
-        name = self._session.create(query, "events")
-        return Events(name, keys, time is not None, values)
 
     def _order(self) -> list[exp.Expression]:
         """Time, then primary key: a total order of the child's rows."""
@@ -145,11 +128,17 @@ class _ChildRows:
 
     def _from(self) -> exp.Select:
         keys = [col(key) for _, key in self._pairs]
-        wanted = exp.select(*keys).distinct().from_(table(self._contexts.name)).subquery("wanted")
+        last = named(call("MAX", col("visible")), "last")
+        entities = exp.select(*keys, last).from_(table(self._contexts.name), copy=False)
+        wanted = entities.group_by(*(key.copy() for key in keys), copy=False).subquery("wanted")
         on = [col(column, CHILD).eq(col(key, "wanted")) for column, key in self._pairs]
-        query = exp.select().from_(source(self._child.name, CHILD)).join(wanted, on=all_of(on))
+        query = (
+            exp.select()
+            .from_(source(self._child.name, CHILD), copy=False)
+            .join(wanted, on=all_of(on), copy=False)
+        )
         for parent, condition in self._joins:
-            query = query.join(parent, on=condition, join_type="left")
+            query = query.join(parent, on=condition, join_type="left", copy=False)
         return query
 
     def _alias(self, path: Path) -> str:
@@ -197,5 +186,5 @@ class _ChildRows:
         if own is None:
             return True
         after = exp.or_(*(time.copy() > own.copy() for time in times))
-        query = self._from().select(call("COUNT", exp.Star())).where(after)
-        return self._session.scalar(query) != 0
+        query = self._from().select(call("COUNT", exp.Star()), copy=False).where(after, copy=False)
+        return number_of(self._session, query) != 0

@@ -159,8 +159,11 @@ def _name(
         return f"{label}.{_name(schema, path[1:], primitives, feature, level)}"
     rest = _name(schema, path[1:], primitives[1:], feature, level + 1)
     inside = f"{label}{'.' if rest else ''}{rest}"
+    where = ""
+    if feature.where is not None and feature.where.level == level:
+        where = f" WHERE {feature.where.column} = {feature.where.value}"
     if not primitives:  # a flat aggregate names its only primitive at the first step
-        return inside
+        return inside + where
     extra = []
     if primitives[0] == "trend":
         extra.append(schema.table(path[0].target).time_column or "")
@@ -168,9 +171,6 @@ def _name(
         extra.append(str(feature.window))
     if level == 0 and feature.lookback is not None:
         extra.append(f"lookback {trailing(feature.lookback)}")
-    where = ""
-    if feature.where is not None and feature.where.level == level:
-        where = f" WHERE {feature.where.column} = {feature.where.value}"
     return f"{primitives[0].upper()}({', '.join([inside, *extra])}{where})"
 
 

@@ -1,55 +1,51 @@
 """Deep Feature Synthesis: which features a schema offers for an entity table.
 
 Kanter and Veeramachaneni, "Deep feature synthesis", DSAA 2015. A feature's depth is the number of
-foreign keys on its path, as in featuretools.
+foreign keys on its path, as in featuretools; a transform does not add to it.
+
+Paths may return to tables that they have seen: to siblings through a shared parent, up and down a
+table that refers to itself, along another key between the same two tables. One step is pruned: from
+child rows, the key that was just walked down is not walked up again, because it leads every one of
+them back to the row that it belongs to. Since a path has at most `depth` steps, cycles end there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import zip_longest
+from functools import cached_property
 
-from models.aggregation.features import Feature, feature_name
-from models.aggregation.paths import Hop, Path, end_of, enumerate_paths
+from models.aggregation.features import Condition, Feature, feature_name, output_type
+from models.aggregation.paths import Hop, Path, end_of
 from models.aggregation.primitives import (
     AGGREGATES,
     CUTOFF_COLUMN,
     CUTOFF_TRANSFORMS,
-    DEFAULT_PRIMITIVES,
     TRANSFORMS,
 )
-from models.aggregation.types import is_supported
-from models.aggregation.windows import trailing
+from models.aggregation.windows import PAST, trailing
 from models.database.schema import Column, RelationalSchema, SemanticType, Table
+from models.dfs.budget import paths_within, within_budget
+from models.dfs.config import FeatureConfig
+from models.dfs.reading import (
+    Source,
+    aggregated_sources,
+    component_count,
+    plain_sources,
+    transformed_sources,
+)
 
 HiddenColumns = Iterable[tuple[str, str]]
+InterestingValues = Mapping[tuple[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureConfig:
-    """What to enumerate.
+class Enumeration:
+    """Enumerated features: those kept, how many were offered, and along how many paths."""
 
-    `depth` is the longest path in foreign keys; `primitives` the aggregates and transforms to use,
-    in order of preference; `max_features` the budget; `windows` trailing windows that are used next
-    to the whole past, on the first step towards children.
-    """
-
-    depth: int = 2
-    primitives: tuple[str, ...] = DEFAULT_PRIMITIVES
-    max_features: int = 500
-    windows: tuple[timedelta, ...] = ()
-
-    def __post_init__(self) -> None:
-        known = (*AGGREGATES, *TRANSFORMS)
-        unknown = set(self.primitives) - set(known)
-        if unknown:
-            raise ValueError(f"unknown primitives {sorted(unknown)}; known: {known}")
-        if self.depth < 0 or self.max_features < 1:
-            raise ValueError("depth must be at least 0 and max_features at least 1")
-        if any(window <= timedelta(0) for window in self.windows):
-            raise ValueError("windows must be positive")
+    features: tuple[Feature, ...]
+    offered: int
+    paths: int
 
 
 def enumerate_features(
@@ -57,42 +53,60 @@ def enumerate_features(
     entity_table: str,
     config: FeatureConfig | None = None,
     hidden_columns: HiddenColumns = (),
+    interesting_values: InterestingValues | None = None,
 ) -> tuple[Feature, ...]:
+    """The features of an entity table that the budget keeps; see `offer_features`."""
+    return offer_features(schema, entity_table, config, hidden_columns, interesting_values).features
+
+
+def offer_features(
+    schema: RelationalSchema,
+    entity_table: str,
+    config: FeatureConfig | None = None,
+    hidden_columns: HiddenColumns = (),
+    interesting_values: InterestingValues | None = None,
+) -> Enumeration:
     """The features of an entity table, in a fixed order, with unique names.
 
     Under the budget the shallower features are kept first; among those of one depth the paths take
-    turns, and within a path primitives come in the order of `config.primitives`, each over the
-    columns in declared order, the whole past before windows. What is kept is listed path by path.
+    turns. Within a path, values of the row itself or of a parent come as they are, then under each
+    transform. Aggregates come in the order of `config.primitives`, each over the columns as
+    declared and then over transformed ones, the whole past before windows; conditions come last.
+    What is kept is listed path by path.
 
     Args:
         schema: Tables with semantic types; columns without one are not used.
         entity_table: The table whose rows the features describe.
-        config: Depth, primitives, budget and windows; the defaults where None.
+        config: Depth, primitives, windows and budgets; the defaults where None.
         hidden_columns: (table, column) pairs that no feature may read; a foreign key with such a
             column is not walked.
+        interesting_values: Values by (table, column). `config.where_primitives` are also taken over
+            the child rows that have such a value, on paths with one step towards children and over
+            the whole past. `frequent_values` finds some; without any there are no conditions.
 
     Raises:
-        KeyError: The entity table isn't in the schema.
+        KeyError: The entity table, or a column of `interesting_values`, isn't in the schema.
+        ValueError: There are more paths than `config.max_paths`.
     """
     config = config or FeatureConfig()
-    visible = _without(schema, frozenset(hidden_columns))
+    hidden = frozenset(hidden_columns)
+    for table, column in interesting_values or {}:
+        schema.table(table).column(column)
+    visible = _without(schema, hidden)
     visible.table(entity_table)
-    by_path = {
-        path: list(_path_features(visible, entity_table, path, config))
-        for path in enumerate_paths(visible, entity_table, config.depth)
+    values = {
+        pair: found for pair, found in (interesting_values or {}).items() if pair not in hidden
     }
-    kept = set(_within_budget(by_path, config.max_features))
-    ordered = [feature for features in by_path.values() for feature in features if feature in kept]
-    return _with_unique_names(visible, ordered)
-
-
-def _within_budget(by_path: dict[Path, list[Feature]], budget: int) -> list[Feature]:
-    """The first `budget` features: by depth, the paths of one depth taking turns."""
-    chosen: list[Feature] = []
-    for depth in sorted({len(path) for path in by_path}):
-        turns = zip_longest(*(found for path, found in by_path.items() if len(path) == depth))
-        chosen += [feature for turn in turns for feature in turn if feature is not None]
-    return chosen[:budget]
+    paths = paths_within(visible, entity_table, config.depth, config.max_paths)
+    templates = _Templates(visible, config, values)
+    offers = {path: templates.of_path(entity_table, path) for path in paths}
+    kept = [
+        replace(template, table=entity_table, path=path)
+        for path, template in within_budget(offers, config.max_features)
+    ]
+    return Enumeration(
+        _with_unique_names(visible, kept), sum(map(len, offers.values())), len(paths)
+    )
 
 
 def _without(schema: RelationalSchema, hidden: frozenset[tuple[str, str]]) -> RelationalSchema:
@@ -113,20 +127,109 @@ def _blank(table: Table, column: Column, hidden: frozenset[tuple[str, str]]) -> 
     return replace(column, semantic_type=None) if (table.name, column.name) in hidden else column
 
 
-def _path_features(
-    schema: RelationalSchema, table: str, path: Path, config: FeatureConfig
-) -> Iterator[Feature]:
-    """The features of one path: every allowed stack of primitives over every readable column."""
-    backward = [hop for hop in path if not hop.forward]
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the features of a path depend on; many paths share one shape.
+
+    `rows` and `outer` are the targets of the last and the first step towards children, `levels` the
+    number of such steps, `last` the last step. Without such steps only the path's end matters, and
+    whether it is the entity table itself.
+    """
+
+    end: str
+    levels: int = 0
+    outer: str = ""
+    rows: str = ""
+    last: Hop | None = None
+    is_entity: bool = False
+
+
+def _shape(table: str, path: Path) -> _Shape:
+    backward = [hop.target for hop in path if not hop.forward]
+    end = end_of(table, path)
     if not backward:
-        yield from _direct_features(schema, table, path, config)
-        return
-    for primitives in _stacks(len(backward), config.primitives):
-        for column, output in _inputs(schema, path, primitives):
-            feature = Feature("", table, path, column, primitives, output)
-            yield feature
-            if schema.table(backward[0].target).time_column is not None:
-                yield from (replace(feature, window=trailing(length)) for length in config.windows)
+        return _Shape(end, is_entity=not path)
+    return _Shape(end, len(backward), backward[0], backward[-1], path[-1])
+
+
+class _Templates:
+    """Features without name, table and path, listed once per shape of path."""
+
+    def __init__(
+        self, schema: RelationalSchema, config: FeatureConfig, values: InterestingValues
+    ) -> None:
+        self._schema, self._config, self._values = schema, config, values
+        self._known: dict[_Shape, tuple[Feature, ...]] = {}
+
+    def of_path(self, table: str, path: Path) -> tuple[Feature, ...]:
+        """Every allowed stack of primitives over every readable column at the path's end."""
+        shape = _shape(table, path)
+        if shape not in self._known:
+            list_all = self._aggregates if shape.levels else self._direct
+            self._known[shape] = tuple(list_all(shape))
+        return self._known[shape]
+
+    @cached_property
+    def _transforms(self) -> list[str]:
+        return [name for name in self._config.primitives if name in TRANSFORMS]
+
+    def _direct(self, shape: _Shape) -> Iterator[Feature]:
+        """Values of the entity itself or of a parent, plain and transformed; the cutoff's date."""
+        end = self._schema.table(shape.end)
+        for source in plain_sources(self._schema, end):
+            if source.column_type in AGGREGATES["last"].inputs:
+                yield from _of_source(source, ())
+        for source in transformed_sources(self._schema, end, self._transforms):
+            yield from _of_source(source, ())
+        if shape.is_entity:
+            for part in CUTOFF_TRANSFORMS:
+                if part in self._config.primitives:
+                    cutoff = Source(CUTOFF_COLUMN, SemanticType.TIMESTAMP, (), part)
+                    yield from _of_source(cutoff, ())
+
+    def _aggregates(self, shape: _Shape) -> Iterator[Feature]:
+        """Stacks of aggregates in the whole past and in windows, then under conditions."""
+        timed = self._schema.table(shape.outer).time_column is not None
+        windows = [PAST, *(trailing(length) for length in self._config.windows if timed)]
+        for primitives in _stacks(shape.levels, self._config.primitives):
+            for source in self._inputs(shape, primitives[-1]):
+                for window in windows:
+                    for feature in _of_source(source, primitives):
+                        yield feature if window == PAST else replace(feature, window=window)
+        if shape.levels == 1:
+            yield from self._conditional(shape)
+
+    def _conditional(self, shape: _Shape) -> Iterator[Feature]:
+        conditions = [
+            Condition(column, value)
+            for (table, column), values in self._values.items()
+            if table == shape.rows
+            for value in values
+        ]
+        for primitive in self._config.where_primitives:
+            if primitive in self._config.primitives:
+                for source in self._inputs(shape, primitive):
+                    for condition in conditions:
+                        if (shape.rows, condition.column) != (shape.end, source.column):
+                            for feature in _of_source(source, (primitive,)):
+                                yield replace(feature, where=condition)
+
+    def _inputs(self, shape: _Shape, primitive: str) -> Iterator[Source]:
+        assert shape.last is not None, shape
+        end = self._schema.table(shape.end)
+        sources = plain_sources(self._schema, end)
+        sources += transformed_sources(self._schema, end, self._transforms)
+        return aggregated_sources(self._schema, shape.last, shape.rows, primitive, sources)
+
+
+def _of_source(source: Source, primitives: tuple[str, ...]) -> Iterator[Feature]:
+    """The nameless feature of a value, or one for each component."""
+    kind = output_type(primitives, source.transform, source.column_type)
+    count = component_count(primitives, source.transform)
+    for component in range(count) if count > 1 else (None,):
+        yield Feature(
+            "", "", (), source.column, primitives, kind, source.transform, component=component
+        )
 
 
 def _stacks(levels: int, allowed: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -143,69 +246,6 @@ def _stacks(levels: int, allowed: tuple[str, ...]) -> list[tuple[str, ...]]:
             if outer in AGGREGATES[stack[0]].nests_under
         ]
     return stacks
-
-
-def _inputs(
-    schema: RelationalSchema, path: Path, primitives: tuple[str, ...]
-) -> Iterator[tuple[str | None, SemanticType]]:
-    """(column, semantic type of the result) for each column that the innermost aggregate reads."""
-    innermost = AGGREGATES[primitives[-1]]
-    outermost = AGGREGATES[primitives[0]]
-    end = schema.table(path[-1].target)
-    if not innermost.inputs:
-        # Rows are counted where the step to them ends; past a parent it would be the same count.
-        read = end.time_column if innermost.name == "time_since_last" else None
-        if not path[-1].forward and (innermost.name == "count" or read is not None):
-            yield read, SemanticType.NUMERICAL
-        return
-    for column in _readable(schema, end):
-        if column.semantic_type in innermost.inputs:
-            yield column.name, outermost.output or column.semantic_type
-    if innermost.name == "num_unique" and not path[-1].forward:
-        for name in _keys_elsewhere(schema, path[-1], end):
-            yield name, SemanticType.NUMERICAL
-
-
-def _readable(schema: RelationalSchema, table: Table) -> Iterator[Column]:
-    """Columns with a usable type that are no keys and not the event time."""
-    keys = schema.key_columns(table.name)
-    for column in table.columns:
-        if column.name not in keys and column.name != table.time_column and is_supported(column):
-            yield column
-
-
-def _keys_elsewhere(schema: RelationalSchema, hop: Hop, table: Table) -> Iterator[str]:
-    """Single-column foreign keys of a child table other than the one that was walked."""
-    seen = set(hop.foreign_key.columns) | set(table.primary_key)
-    for key in schema.parents(table.name):
-        if len(key.columns) == 1 and key.columns[0] not in seen:
-            seen.add(key.columns[0])
-            yield key.columns[0]
-
-
-def _direct_features(
-    schema: RelationalSchema, table: str, path: Path, config: FeatureConfig
-) -> Iterator[Feature]:
-    """Values of the entity itself or of a parent, ages of their times, the cutoff's calendar."""
-    end = schema.table(end_of(table, path))
-    for column in _readable(schema, end):
-        if column.semantic_type in AGGREGATES["last"].inputs:
-            yield Feature("", table, path, column.name, (), column.semantic_type)
-    if "time_since" in config.primitives:
-        for name in _times(schema, end):
-            yield Feature("", table, path, name, (), SemanticType.NUMERICAL, "time_since")
-    if not path:
-        for part in CUTOFF_TRANSFORMS:
-            if part in config.primitives:
-                yield Feature("", table, path, CUTOFF_COLUMN, (), SemanticType.NUMERICAL, part)
-
-
-def _times(schema: RelationalSchema, table: Table) -> Iterator[str]:
-    if table.time_column is not None:
-        yield table.time_column
-    for column in _readable(schema, table):
-        if column.semantic_type is SemanticType.TIMESTAMP:
-            yield column.name
 
 
 def _with_unique_names(

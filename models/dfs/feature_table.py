@@ -16,7 +16,9 @@ from models.aggregation.features import Feature, feature_from_plain
 from models.database.schema import Protocol, RelationalSchema, Task, to_plain
 from models.database.schema_json import schema_from_plain
 from models.database.semantic_types import complete_schema
-from models.dfs.enumeration import FeatureConfig, enumerate_features
+from models.dfs.conditions import frequent_values
+from models.dfs.config import FeatureConfig
+from models.dfs.enumeration import offer_features
 
 FEATURES = "features.parquet"
 FROZEN_FEATURES = "features_frozen.parquet"
@@ -57,6 +59,7 @@ def build_feature_table(
     threads: int,
     memory_limit: str | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    conditions: bool = False,
 ) -> dict[str, Any]:
     """Computes the features of a training table and writes them into a folder.
 
@@ -72,12 +75,24 @@ def build_feature_table(
         threads: Worker threads; the result does not depend on it.
         memory_limit: For all queries together, such as "4GB"; past it they spill to disk.
         progress: Receives a line per finished part.
+        conditions: Whether aggregates are also taken over the rows with one frequent value of a
+            category. What is frequent is counted before the first validation cutoff, so that the
+            choice of features knows nothing of the rows that they are judged on.
 
     Returns:
-        Metadata: rows, features.
+        Metadata: rows, frozen_rows, features (kept), offered (before the budget), paths.
+
+    Raises:
+        ValueError: There are more schema paths than `config.max_paths`.
     """
     schema = complete_schema(declared, tables, as_of=as_of)
-    definitions = enumerate_features(schema, task.entity_table, config, task.hidden_columns)
+    values = frequent_values(schema, tables, as_of - task.validation_span) if conditions else None
+    offer = offer_features(schema, task.entity_table, config, task.hidden_columns, values)
+    definitions = offer.features
+    progress(
+        f"kept {len(definitions):,} of {offer.offered:,} features "
+        f"along {offer.paths:,} schema paths"
+    )
 
     def compute(seeds: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         def report(done: int, total: int) -> None:
@@ -102,12 +117,15 @@ def build_feature_table(
     )
     frozen = features.clear() if stale.is_empty() else compute(stale, Protocol.FROZEN)
     frozen.write_parquet(folder / FROZEN_FEATURES)
+    counts = {"offered": offer.offered, "paths": offer.paths}
     content = {
         "schema": to_plain(schema),
+        **counts,
         "features": [feature.to_plain() for feature in definitions],
     }
     (folder / DEFINITIONS).write_text(json.dumps(content, indent=1))
-    return {"rows": features.height, "features": len(definitions), "frozen_rows": frozen.height}
+    rows = {"rows": features.height, "frozen_rows": frozen.height}
+    return {**rows, "features": len(definitions), **counts}
 
 
 def seeds_of(rows: pl.DataFrame, task: Task, as_of: datetime, protocol: Protocol) -> pl.DataFrame:

@@ -173,3 +173,15 @@ def test_an_import_declares_the_same_whatever_happens_after_the_benchmarks_date(
         if path.is_file():
             text = (imported / path.relative_to(first)).read_text()
             assert text.replace(str(folder), str(tiny.folder)) == path.read_text()
+
+
+def test_task_vectors_do_not_depend_on_rows_after_as_of(tiny: Tiny, after_as_of: Installation):
+    """Nor does their scaling."""
+    before, after = (
+        home.artifacts()["task_vectors", f"tiny_club/members/{AS_OF}"]
+        for home in (tiny.installation, after_as_of)
+    )
+    assert before.fingerprint != after.fingerprint
+    for name in ("task_vectors.parquet", "raw.parquet", "manifest.json"):
+        assert (before.path / name).read_bytes() == (after.path / name).read_bytes(), name
+    assert pl.read_parquet(before.path / "task_vectors.parquet").height > 100

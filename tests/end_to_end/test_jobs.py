@@ -53,6 +53,7 @@ def test_retraining_makes_a_model_and_scoring_later_uses_it_without_training(
     assert pipeline.computed == {
         "tiny_club/member_comes/model",
         "tiny_club/member_comes/predictions",
+        "tiny_club/members/task_vectors",
     }
 
 
