@@ -104,6 +104,8 @@ class _ChildRows:
         if time is not None:
             last = shifted(col("last", "wanted"), wanted.until)
             query = query.where(time.copy() <= last, copy=False)
+        # Rows of one entity next to each other: what is aggregated per context then stays in cache.
+        query = query.order_by(*(col(column, CHILD) for column, _ in self._pairs), copy=False)
         name = self._session.create(query, "events")
         numerical = [reading.semantic_type is SemanticType.NUMERICAL for reading in wanted.readings]
         measured = with_bounds(self._session, name, values, numerical)

@@ -37,8 +37,8 @@ class Feature:
     `window` restricts the outermost aggregate to rows in a window around the cutoff; `where`
     restricts the rows of one level. With `lookback` the aggregate is flat: one primitive over all
     rows that the path reaches, counted once per way to reach them, the rows of the second step
-    towards children being those in the `lookback` up to the time of the row of the first step
-    (specs of TVE: sibling rows).
+    towards children being those in the `lookback` up to the time of the row of the first step,
+    with what they read through parents as of that time (sibling rows, see `flat`).
     """
 
     name: str

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from models.aggregation import engine, evaluation
-from models.aggregation.aggregation import Plan
+from models.aggregation.combining import Plan
 from models.dfs import FeatureConfig, compute_features, enumerate_features
 from tests.models.dfs.shop import SHOP, day, seeds_at, shop_frames, store
 
@@ -35,7 +35,7 @@ def test_two_runs_and_any_number_of_threads_agree(files, expected):
     assert compute(files, threads=2).equals(expected)
 
 
-@pytest.mark.parametrize("plan", [Plan.RANGE, Plan.PREFIX])
+@pytest.mark.parametrize("plan", [Plan.RANGE, Plan.SWEEP])
 def test_plans_agree(files, expected, plan):
     assert compute(files, plan=plan).equals(expected)
 

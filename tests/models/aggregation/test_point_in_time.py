@@ -87,6 +87,16 @@ def test_rows_without_a_time_are_never_visible(tmp_path):
     assert found["MEAN(orders.COUNT(items))"].null_count() == 8
 
 
+def test_parents_without_a_time_are_never_visible(tmp_path):
+    frames = shop_frames(1)
+    never = pl.lit(None, pl.Datetime("us")).alias("opened")
+    frames |= {name: frames[name].with_columns(never) for name in ("stores", "regions")}
+    found = features_of(frames, tmp_path, seeds_at(range(8), [day(99)]))
+    for name in ("MEAN(orders.stores.area)", "MODE(orders.stores.kind)", "regions.size"):
+        assert found[name].null_count() == 8, name
+    assert found["COUNT(orders)"].sum() > 0
+
+
 def test_the_frozen_protocol_hides_rows_after_as_of_and_measures_ages_from_the_cutoff(tmp_path):
     frames = shop_frames(5)
     rolling = features_of(frames, tmp_path, seeds_at(range(8), [day(12)]))
@@ -129,7 +139,11 @@ def test_a_window_takes_rows_after_its_start_up_to_the_last_visible_instant(tmp_
     # Items are not cut: the window is that of the outermost aggregate.
     frames["orders"] = frames["orders"].filter(pl.col("at") > start)
     cut = features_of(frames, tmp_path / "cut", seeds_at(range(8), [now]))
-    names = [feature.name for feature in FEATURES if feature.window and "orders" in feature.name]
+    names = [
+        feature.name
+        for feature in FEATURES
+        if feature.window.after is not None and "orders" in feature.name
+    ]
     assert "MODE(orders.channel, 7 days)" in names
     assert "MEAN(orders.COUNT(items), 7 days)" in names
     for name in names:
