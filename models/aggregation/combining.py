@@ -226,7 +226,7 @@ def merged(session: Session, parts: Sequence[str], accumulators: Sequence[Accumu
     """The combination of several tables that `combine` made of disjoint rows."""
     selects = [exp.select(exp.Star()).from_(table(name), copy=False) for name in parts]
     query = exp.select(col("ctx")).from_(
-        exp.union(*selects, distinct=False, copy=False).subquery("both", copy=False), copy=False
+        exp.union(*selects, distinct=False, copy=False).subquery("stacked", copy=False), copy=False
     )
     query = query.select(
         *(named(call(part.combine, col(part.name)), part.name) for part in accumulators), copy=False
@@ -307,7 +307,7 @@ def _sweep(session: Session, contexts: Contexts, rows: Rows, window: Window) -> 
             table(contexts.name), copy=False
         )
         both = exp.union(ends, starts, distinct=True, copy=False)
-        ends = exp.select(exp.Star()).from_(both.subquery("both", copy=False), copy=False)
+        ends = exp.select(exp.Star()).from_(both.subquery("stacked", copy=False), copy=False)
     else:
         ends = ends.distinct()
     boundaries = session.create(ends, "boundaries")

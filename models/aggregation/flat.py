@@ -20,13 +20,14 @@ from sqlglot import exp
 from models.aggregation.accumulators import (
     Accumulator,
     Request,
+    Value,
     all_accumulators,
     is_decomposable,
     needs_reference,
     of_order,
 )
 from models.aggregation.aggregation import finished
-from models.aggregation.combining import Rows, combine, references, states_at_own_times
+from models.aggregation.combining import Rows, combine, states_at_own_times
 from models.aggregation.events import Wanted, child_events
 from models.aggregation.features import Feature
 from models.aggregation.paths import Hop, Path
@@ -34,7 +35,7 @@ from models.aggregation.reading import reading_of
 from models.aggregation.relations import Contexts, Events, key_pairs
 from models.aggregation.requests import conditions_of, distinct_readings, request_of
 from models.aggregation.session import Session
-from models.aggregation.sql import all_of, col, is_not_null, named, row_number, table
+from models.aggregation.sql import all_of, cast, col, is_not_null, named, number, row_number, table
 from models.aggregation.windows import Window, trailing
 
 if TYPE_CHECKING:
@@ -113,8 +114,7 @@ def _siblings(
             if request.value is not None and needs_reference(request.primitive)
         )
     )
-    # States of several parents are merged, so their deviations are from one value for all.
-    reference = references(session, siblings, deviating, ()) if deviating else None
+    reference = _zeros(session, deviating) if deviating else None
     sibling_rows = Rows(siblings, tuple(all_accumulators(everything)), reference)
     late = any(value.late for value in siblings.values)
     if up.foreign_key == down.foreign_key and not late:
@@ -148,6 +148,17 @@ def _moments(session: Session, rows: Events, parents: Sequence[tuple[str, str]])
     query = exp.select(named(row_number(), "ctx"), exp.Star())
     query = query.from_(moments.subquery("m", copy=False), copy=False)
     return Contexts(session.create(query, "moments"), len(parents))
+
+
+def _zeros(session: Session, values: Sequence[Value]) -> str:
+    """Reference values of 0: states of several parents are merged, so they need the same ones.
+
+    And ones that do not depend on which rows are asked about.
+    """
+    zero = cast(number(0), "DOUBLE")
+    return session.create(
+        exp.select(*(named(zero.copy(), f"x{value.position}") for value in values)), "references"
+    )
 
 
 def _states(evaluator: Evaluator, moment: Contexts, rows: Rows, lookback: timedelta) -> str:
