@@ -94,13 +94,11 @@ class _Nested:
         final = self._final()
         if not self._is_late():
             events = replace(final, timed=self._base.timed, seen="time")
-            parts = self._evaluator.aggregates(
-                self._contexts, events, self._measured(final, self._requests)
-            )
+            parts = self._evaluator.aggregates(self._contexts, events, self._measured(final))
         else:
             parts = []
-            requests = self._measured(final, self._requests)
-            for window, group in requests.items():
+            # Nothing is known of values at a cutoff, which may be larger than the final ones.
+            for window, group in self._requests.items():
                 merging = [
                     request
                     for request in group
@@ -120,16 +118,8 @@ class _Nested:
         query = exp.select(call("COUNT", exp.Star())).from_(table(self._children), copy=False)
         return number_of(self._session, query.where(col("seen") > own, copy=False)) != 0
 
-    def _measured(
-        self, final: Events, requests: Mapping[Window, Sequence[Request]]
-    ) -> dict[Window, list[Request]]:
-        """The requests with what is known of their values.
-
-        Only of final values: those at a cutoff may be larger, so nothing is known if some child is
-        late.
-        """
-        if self._is_late():
-            return {window: list(group) for window, group in requests.items()}
+    def _measured(self, final: Events) -> dict[Window, list[Request]]:
+        """The requests with what is known of their values, which are all final."""
         numerical = [feature.semantic_type is SemanticType.NUMERICAL for feature in self._inner]
         values = with_bounds(self._session, final.name, final.values, numerical)
         return {
@@ -138,7 +128,7 @@ class _Nested:
                 for request in group
                 if request.value is not None
             ]
-            for window, group in requests.items()
+            for window, group in self._requests.items()
         }
 
     def _final(self) -> Events:
