@@ -1,4 +1,4 @@
-"""Stage 6, predictions: both protocols, scores where the future is known, report, write-back."""
+"""Stage 9, predictions: both protocols, scores where the future is known, report, write-back."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from assets import checks, training_tables
 from assets.staging import staged_tables
+from assets.temporal_graph import graph_subject, text_encoder_of
 from assets.training import BUNDLE
 from assets.workplace import (
     StageConfig,
@@ -27,13 +28,22 @@ from assets.workplace import (
 from models.artifacts import Artifact, Outcome, Recipe, code_version
 from models.database.schema import Protocol, RelationalSchema, Task
 from models.database.training_table import read_training_table
+from models.settings import RDL
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from models.tabular.bundle import Bundle
+    from models.families.bundle import Bundle
 
-CODE = ("models/tabular", "models/reporting", "models/dfs", "models/aggregation")
+CODE = (
+    "models/families",
+    "models/tabular",
+    "models/learning",
+    "models/rdl",
+    "models/reporting",
+    "models/dfs",
+    "models/aggregation",
+)
 REPORT = "report.html"
 # Tags of a run whose predictions are made by the newest model there is.
 NEWEST_MODEL = {"relforge/model": "newest"}
@@ -132,15 +142,19 @@ def _predict(
     gates: Mapping[str, Artifact],
     folder: Path,
 ) -> Mapping[str, Any]:
+    from models.families.bundle import load_bundle
+    from models.families.prediction import RunData, build_predictions, write_submission
+    from models.families.report import gather_report
     from models.reporting.html_report import render_report
-    from models.tabular.bundle import load_bundle
-    from models.tabular.prediction import build_predictions, write_submission
-    from models.tabular.report import gather_report
 
+    threads = workplace.threads
     bundle = load_bundle(model.path / BUNDLE)
     rows = read_training_table(table.path / training_tables.FILE)
     by_protocol = _features(workplace, schema, task, bundle, as_of, features, staging, rows)
-    metadata = build_predictions(task, bundle, rows, by_protocol, folder)
+    data = RunData(
+        as_of, staged_tables(staging, schema), _graph(workplace, schema, as_of, bundle), threads
+    )
+    metadata = build_predictions(task, bundle, rows, by_protocol, folder, data)
     database = upstream(workplace, "database", staging)
     fingerprints = {"database": database, "staging": staging, "training table": table}
     fingerprints |= {"features": features, "model": model}
@@ -174,13 +188,15 @@ def _features(
     features: Artifact,
     staging: Artifact,
     rows: "pl.DataFrame",
-) -> dict[Protocol, "pl.DataFrame"]:
+) -> dict[Protocol, "pl.DataFrame"] | None:
     from models.aggregation.engine import compute_features
     from models.dfs.feature_table import read_feature_table, seeds_of
 
     if bundle.as_of == as_of:
         table = read_feature_table(features.path)
         return {protocol: table.under(protocol) for protocol in Protocol}
+    if not bundle.features:
+        return None
     # Another date's model has its own definitions: compute those for the rows at hand.
     needed = rows.filter(rows["split"] != "train")
     return {
@@ -197,10 +213,26 @@ def _features(
     }
 
 
+def _graph(
+    workplace: Workplace, schema: RelationalSchema, as_of: datetime, bundle: "Bundle"
+) -> Any:
+    """The date's temporal graph for a bundle that reads one; it makes its own if none fits."""
+    if bundle.record["family"] != RDL:
+        return None
+    from models.rdl.bundle import RDLBundle
+    from models.rdl.graph_files import read_graph
+
+    found = workplace.store.latest("temporal_graph", graph_subject(schema, as_of))
+    if not isinstance(bundle, RDLBundle) or found is None:
+        return None
+    fits = text_encoder_of(found) == bundle.blueprint.text_encoder
+    return read_graph(found.path) if fits else None
+
+
 def _write_back(
     workplace: Workplace, schema: RelationalSchema, task: Task, as_of: datetime, outcome: Outcome
 ) -> None:
-    from models.tabular.prediction import PREDICTIONS, write_to_warehouse
+    from models.families.prediction import PREDICTIONS, write_to_warehouse
 
     warehouse = workplace.warehouse(schema.database)
     path = outcome.artifact.path / PREDICTIONS

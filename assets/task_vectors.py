@@ -21,7 +21,7 @@ from assets.workplace import (
     materialization,
     table_metadata,
 )
-from models.artifacts import Artifact, Recipe, code_version
+from models.artifacts import Artifact, Outcome, Recipe, code_version
 from models.database.durations import check_interval, format_duration
 from models.database.schema import RelationalSchema, TaskType
 from models.tve.inheritance import inherited_columns, with_inherited
@@ -84,20 +84,31 @@ def task_vector_asset(schema: RelationalSchema, table: str) -> dg.AssetsDefiniti
     def task_vectors(
         context: dg.AssetExecutionContext, config: TaskVectorStageConfig, workplace: Workplace
     ) -> dg.MaterializeResult[Any]:
-        as_of = as_of_date(context, schema)
-        staging = latest(workplace, "staging", schema.database, f"{schema.database}'s staging")
-        recipe = _recipe(schema, table, as_of, config, staging)
-
-        def produce(folder: Path) -> Mapping[str, Any]:
-            earlier = None if config.force else _earlier(workplace, recipe)
-            return _produce(
-                schema, table, as_of, config, staging, earlier, folder, workplace, context.log.info
-            )
-
-        outcome = workplace.build(context, recipe, produce, force=config.force)
+        outcome = task_vectors_of(context, workplace, schema, table, config)
         return materialization(outcome, metadata=_metadata(outcome.artifact))
 
     return task_vectors
+
+
+def task_vectors_of(
+    context: dg.AssetExecutionContext,
+    workplace: Workplace,
+    schema: RelationalSchema,
+    table: str,
+    config: TaskVectorStageConfig,
+) -> Outcome:
+    """The task vectors of an entity table at the run's date, built or reused."""
+    as_of = as_of_date(context, schema)
+    staging = latest(workplace, "staging", schema.database, f"{schema.database}'s staging")
+    recipe = _recipe(schema, table, as_of, config, staging)
+
+    def produce(folder: Path) -> Mapping[str, Any]:
+        earlier = None if config.force else _earlier(workplace, recipe)
+        return _produce(
+            schema, table, as_of, config, staging, earlier, folder, workplace, context.log.info
+        )
+
+    return workplace.build(context, recipe, produce, force=config.force)
 
 
 def _recipe(
@@ -115,9 +126,11 @@ def _recipe(
         "validation_span": first.validation_span,
         "longest_span": max(task.validation_span for task in (first, *others)),
     }
+    # Both constructions can be there at once: each has its own series of dates.
+    series = f"{table} (reference)" if config.mode == "reference" else table
     return Recipe(
         stage=STAGE,
-        subject=f"{schema.database}/{table}/{as_of:%Y-%m-%d}",
+        subject=f"{schema.database}/{series}/{as_of:%Y-%m-%d}",
         code=code_version(*CODE),
         config={
             "as_of": as_of,

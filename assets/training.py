@@ -1,13 +1,21 @@
-"""Stage 5, training: the learner, stopped early on validation, saved as a bundle."""
+"""Stage 8, training: candidates of every family, each a trial; the best on validation is the model."""
 
-from collections.abc import Mapping
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from assets import training_tables
+from assets.pretraining import encoder_key, encoder_subject
+from assets.staging import staged_tables
+from assets.task_vectors import entity_tables
+from assets.temporal_graph import graph_key, graph_subject, text_encoder_of
 from assets.workplace import (
     StageConfig,
     Workplace,
@@ -21,37 +29,67 @@ from assets.workplace import (
     task_key,
     upstream,
 )
-from models.artifacts import Recipe, code_version
+from models.artifacts import Artifact, Outcome, Recipe, code_version
 from models.database.schema import RelationalSchema, Task, to_plain
 from models.database.training_table import read_training_table
+from models.settings import RDL
 
-CODE = ("models/tabular", "models/reporting/scores.py")
+if TYPE_CHECKING:
+    from models.families.candidate import Candidate
+    from models.families.trial import TrialInputs
+
+STAGE = "model"
+TRIAL = "trial"
 BUNDLE = "bundle"
+LEADERBOARD = "leaderboard.json"
+CODE = ("models/families", "models/learning", "models/reporting/scores.py")
+FAMILY_CODE = {RDL: ("models/rdl", "models/tabular")}
+# What the pipelines train of each family, unless the run's configuration says otherwise.
+DEFAULT_OBJECTIVE = "tve"
+
+
+class CandidateConfig(dg.Config):
+    """A point of the design space."""
+
+    name: str = Field("", description="Empty: the family's name.")
+    family: str = Field(description="lightgbm, resnet, ft_transformer, tabpfn or rdl.")
+    settings: dict[str, Any] = Field(
+        {}, description="Settings of the family; docs/families.md lists them."
+    )
 
 
 class TrainingStageConfig(StageConfig):
-    """Settings of the LightGBM learner that people change; the others are the library's."""
+    """Which candidates to train."""
 
-    seeds: int = Field(5, description="Models trained, one per seed; predictions average them.")
-    learning_rate: float = Field(0.03, description="LightGBM's learning_rate.")
-    num_leaves: int = Field(15, description="LightGBM's num_leaves.")
-    min_data_in_leaf: int = Field(100, description="LightGBM's min_data_in_leaf.")
-    rounds: int = Field(1500, description="Most trees a model may have.")
-    early_stopping: int = Field(100, description="Rounds without a better validation score.")
+    candidates: list[CandidateConfig] = Field(
+        [],
+        description=(
+            "Each is trained with several seeds; the best mean validation score under the task's "
+            "protocol wins. Empty: one of each family in RELFORGE_FAMILIES, with default settings."
+        ),
+    )
 
 
-def training_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
+def training_asset(
+    schema: RelationalSchema, task: Task, families: Sequence[str]
+) -> dg.AssetsDefinition:
     """The model bundle of a task."""
+    deps = [task_key(schema, task, "features"), task_key(schema, task, "training_table")]
+    if RDL in families:
+        deps.append(graph_key(schema))
+        if entity_tables(schema):
+            deps.append(encoder_key(schema, DEFAULT_OBJECTIVE))
 
     @dg.asset(
         key=task_key(schema, task, "model"),
-        deps=[task_key(schema, task, "features"), task_key(schema, task, "training_table")],
+        deps=deps,
         group_name=group(schema, "training"),
-        kinds={"lightgbm"},
+        kinds={"lightgbm", "pytorch"},
         partitions_def=as_of_partitions(schema),
         description=(
-            f"LightGBM, one model per seed, stopped early on the validation split by "
-            f"`{task.metric}`. The bundle scores a new cutoff in a fresh process."
+            f"Candidates of the families {', '.join(families)}, a model per seed, stopped early on "
+            f"the validation split by `{task.metric}`; the best candidate's bundle scores a new "
+            "cutoff in a fresh process."
         ),
         op_tags={"stage": "training"},
     )
@@ -61,66 +99,188 @@ def training_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
         as_of = as_of_date(context, schema)
         subject = training_tables.subject(schema, task, as_of)
         features = latest(workplace, "features", subject, f"the feature table {subject}")
-        table = upstream(workplace, "training_table", features)
-        settings = config.model_dump(exclude={"force"})
+        candidates = chosen_candidates(config, families)
+        outcomes = [
+            _trial(context, workplace, schema, task, as_of, one, features, config.force)
+            for one in candidates
+        ]
+        trials = [outcome.artifact for outcome in outcomes]
         recipe = Recipe(
-            stage="model",
+            stage=STAGE,
             subject=subject,
-            code=code_version(*CODE),
-            config={"learner": settings, "task": to_plain(task)},
-            inputs={"features": features.fingerprint, "training_table": table.fingerprint},
+            code=code_version("models/families/leaderboard.py"),
+            config={"protocol": task.protocol, "metric": task.metric},
+            inputs={f"trial {trial.metadata['candidate']}": trial.fingerprint for trial in trials},
         )
 
         def produce(folder: Path) -> Mapping[str, Any]:
-            from models.dfs.feature_table import read_feature_table
-            from models.reporting.plots import SeedCurve, feature_importance, learning_curve
-            from models.tabular.bundle import load_bundle
-            from models.tabular.lightgbm_learner import LightGBMConfig
-            from models.tabular.training import train_bundle
-
-            learner = LightGBMConfig(**settings)
-            record = train_bundle(
-                task,
-                read_training_table(table.path / training_tables.FILE),
-                read_feature_table(features.path),
-                as_of,
-                learner,
-                folder / BUNDLE,
-                workplace.threads,
-                context.log.info,
-            )
-            bundle = load_bundle(folder / BUNDLE)
-            names, gains = zip(*record["importances"].items(), strict=True)
-            (folder / "feature_importance.png").write_bytes(feature_importance(names, gains))
-            curves = [
-                SeedCurve(seed, curve["train"], curve[task.protocol], best[task.protocol] - 1)
-                for seed, (curve, best) in enumerate(
-                    zip(bundle.record["curves"], bundle.best_rounds, strict=True)
-                )
-            ]
-            (folder / "learning_curve.png").write_bytes(learning_curve(curves, str(task.metric)))
-            return record
+            return _choose(task, trials, folder)
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
-        found, folder = outcome.artifact.metadata, outcome.artifact.path
-        seeds = [
-            {"seed": seed, "protocol": protocol, "trees": best[protocol], "validation": found_score}
-            for seed, (best, scored) in enumerate(
-                zip(found["best_rounds"], found["validation_scores"], strict=True)
-            )
-            for protocol, found_score in scored.items()
-        ]
-        own = [row["validation"] for row in seeds if row["protocol"] == task.protocol]
-        return materialization(
-            outcome,
-            metadata={
-                f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
-                "features used": found["features"],
-                "training rows": found["rows"]["train"],
-                "seeds": table_metadata(seeds),
-                "feature importance": image(folder / "feature_importance.png"),
-                "learning curve": image(folder / "learning_curve.png"),
-            },
-        )
+        return materialization(outcome, metadata=_metadata(task, outcome.artifact, outcomes))
 
     return model
+
+
+def chosen_candidates(
+    config: TrainingStageConfig, families: Sequence[str]
+) -> "tuple[Candidate, ...]":
+    """The candidates of a run.
+
+    Raises:
+        Failure: One of them is not valid.
+    """
+    from models.families.candidate import candidates_from_plain
+
+    given = [candidate.model_dump() for candidate in config.candidates]
+    try:
+        return candidates_from_plain(given or [{"family": family} for family in families])
+    except ValueError as fault:
+        raise dg.Failure(f"the training's configuration: {fault}") from fault
+
+
+def _trial(
+    context: dg.AssetExecutionContext,
+    workplace: Workplace,
+    schema: RelationalSchema,
+    task: Task,
+    as_of: datetime,
+    candidate: "Candidate",
+    features: Artifact,
+    force: bool,
+) -> Outcome:
+    """A candidate's trial, built or reused: a killed run loses at most the epoch in flight."""
+    settings = asdict(candidate.config())
+    table = upstream(workplace, "training_table", features)
+    inputs = {"training_table": table.fingerprint, "features": features.fingerprint}
+    graph, encoder = None, None
+    if candidate.family == RDL:
+        if not settings["features"]:
+            # Only the types of the columns come from there, and the graph has them.
+            del inputs["features"]
+        what = f"the temporal graph of {schema.database}"
+        graph = latest(workplace, "temporal_graph", graph_subject(schema, as_of), what)
+        inputs["temporal_graph"] = graph.fingerprint
+        if (objective := settings["initialisation"]) != "scratch":
+            what = f"the encoder {objective!r}, from which candidate {candidate.name!r} starts,"
+            subject = encoder_subject(schema, objective, as_of)
+            encoder = latest(workplace, "pretraining", subject, what)
+            inputs["pretrained encoder"] = encoder.fingerprint
+    subject = training_tables.subject(schema, task, as_of)
+    recipe = Recipe(
+        stage=TRIAL,
+        subject=f"{subject}/{candidate.name}",
+        code=code_version(*CODE, *FAMILY_CODE.get(candidate.family, ("models/tabular",))),
+        config={
+            "candidate": {"name": candidate.name, "family": candidate.family, "settings": settings},
+            "task": to_plain(task),
+            "as_of": as_of,
+        },
+        inputs=inputs,
+    )
+
+    def produce(folder: Path) -> Mapping[str, Any]:
+        from models.families.trial import train_candidate
+
+        made = _trial_inputs(workplace, task, as_of, features, table, graph, encoder, recipe)
+        return train_candidate(
+            candidate, made, folder / BUNDLE, workplace.threads, context.log.info
+        )
+
+    return workplace.build(context, recipe, produce, force=force)
+
+
+def _trial_inputs(
+    workplace: Workplace,
+    task: Task,
+    as_of: datetime,
+    features: Artifact,
+    table: Artifact,
+    graph: Artifact | None,
+    encoder: Artifact | None,
+    recipe: Recipe,
+) -> "TrialInputs":
+    from models.dfs.feature_table import read_feature_table
+    from models.families.trial import TrialInputs
+
+    staging = upstream(workplace, "staging", features)
+    feature_table = read_feature_table(features.path)
+    pretrained = {str(encoder.metadata["pretext"]): encoder.path} if encoder else {}
+    return TrialInputs(
+        schema=feature_table.schema,
+        task=task,
+        as_of=as_of,
+        training_table=read_training_table(table.path / training_tables.FILE),
+        features=feature_table,
+        tables=staged_tables(staging, feature_table.schema),
+        graph=graph.path if graph else None,
+        text_encoder=text_encoder_of(graph) if graph else "",
+        pretrained=pretrained,
+        checkpoints=workplace.store.work(recipe),
+    )
+
+
+def _choose(task: Task, trials: Sequence[Artifact], folder: Path) -> Mapping[str, Any]:
+    """Copies the best trial's bundle and writes the leaderboard and the plots."""
+    from models.families.bundle import load_bundle
+    from models.families.leaderboard import best_candidate, leaderboard
+
+    rows = leaderboard([trial.metadata for trial in trials])
+    best = best_candidate(rows, task.protocol, task.metric)
+    chosen = next(trial for trial in trials if trial.metadata["candidate"] == best)
+    shutil.copytree(chosen.path / BUNDLE, folder / BUNDLE)
+    (folder / LEADERBOARD).write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    _plot(task, load_bundle(folder / BUNDLE).record, folder)
+    return {**chosen.metadata, "leaderboard": [asdict(row) for row in rows]}
+
+
+def _plot(task: Task, record: Mapping[str, Any], folder: Path) -> None:
+    from models.reporting.plots import SeedCurve, feature_importance, learning_curve
+
+    if record["importances"]:
+        names, gains = zip(*record["importances"].items(), strict=True)
+        (folder / "feature_importance.png").write_bytes(feature_importance(names, gains))
+    protocol = str(task.protocol)
+    curves = [
+        SeedCurve(seed, curve.get("train", []), curve[protocol], best[protocol] - 1)
+        for seed, (curve, best) in enumerate(
+            zip(record["curves"], record["best_rounds"], strict=True)
+        )
+        if curve
+    ]
+    (folder / "learning_curve.png").write_bytes(learning_curve(curves, str(task.metric)))
+
+
+def _metadata(task: Task, model: Artifact, trials: Sequence[Outcome]) -> dict[str, Any]:
+    found = model.metadata
+    own = [scores[str(task.protocol)] for scores in found["validation_scores"]]
+    seeds = [
+        {"seed": seed, "protocol": protocol, "rounds": best[protocol], "validation": scored}
+        for seed, (best, scores) in enumerate(
+            zip(found["best_rounds"], found["validation_scores"], strict=True)
+        )
+        for protocol, scored in scores.items()
+    ]
+    return {
+        "candidate": found["candidate"],
+        "family": found["family"],
+        f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
+        "leaderboard": table_metadata(_rounded(row) for row in found["leaderboard"]),
+        "trials": table_metadata(
+            {
+                "candidate": trial.artifact.metadata["candidate"],
+                "reused": trial.reused,
+                "changed": ", ".join(trial.changed) or "nothing",
+                "seconds": trial.artifact.metadata["seconds"],
+            }
+            for trial in trials
+        ),
+        "features used": found["features"],
+        "training rows": found["rows"]["train"],
+        "seeds": table_metadata(seeds),
+        **{path.stem.replace("_", " "): image(path) for path in sorted(model.path.glob("*.png"))},
+    }
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(v, 4) if isinstance(v, float) else v for name, v in row.items()}

@@ -19,6 +19,8 @@ STAGES = (
     "training_tables",
     "features",
     "task_vectors",
+    "temporal_graph",
+    "pretraining",
     "training",
     "predictions",
 )

@@ -6,21 +6,35 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import venv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.databases import Unavailable
 
 INSTALL_LIMIT_S = 1_800
+COMPILE_LIMIT_S = 7_200
+# Sources are compiled one at a time (each takes a gigabyte), and for the processor: what is compiled
+# here samples there, whatever else the machine has.
+COMPILE = {"MAX_JOBS": "1", "FORCE_ONLY_CPU": "1"}
+# Builds wheels by itself from 70.1 on; what a new environment starts with may be older.
+BUILDER = "setuptools>=70.1,<82"
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine to measure: its worker module and what to install, None for this environment."""
+    """An engine to measure: its worker module and what to install, None for this environment.
+
+    With `on_top` the engine's environment sees the packages of this one, and the requirements are
+    compiled against them: C++ extensions of the torch that is installed here.
+    """
 
     name: str
     requirements: tuple[str, ...] | None = None
+    on_top: bool = False
 
     @property
     def module(self) -> str:
@@ -58,21 +72,45 @@ def python_of(engine: Engine) -> Path:
         return Path(sys.executable)
     folder = cache() / engine.name
     python, installed = folder / "bin" / "python", folder / "installed.txt"
-    wanted = "\n".join(engine.requirements)
+    below = [f"torch=={version('torch')}"] if engine.on_top else []
+    wanted = "\n".join([*engine.requirements, *below])
     if installed.exists() and installed.read_text() == wanted:
         return python
     venv.create(folder, clear=True, with_pip=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", *engine.requirements]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"pip took more than {INSTALL_LIMIT_S} s") from error
-    if done.returncode:
-        raise Unavailable(f"pip: {telling_line(done.stderr)}")
+    if engine.on_top:
+        _show_packages_of_this(folder)
+        _pip(python, [BUILDER], INSTALL_LIMIT_S)
+        unisolated = ["--no-build-isolation", "--no-deps", *engine.requirements]
+        _pip(python, unisolated, COMPILE_LIMIT_S, {**COMPILE, **os.environ})
+    else:
+        _pip(python, engine.requirements, INSTALL_LIMIT_S)
     installed.write_text(wanted)
     return python
+
+
+def _show_packages_of_this(folder: Path) -> None:
+    """Let the environment in the folder import what is installed here, after its own packages."""
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = folder / "lib" / python / "site-packages"
+    (packages / "packages_below.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+
+
+def _pip(
+    python: Path, given: Sequence[str], limit_s: int, variables: Mapping[str, str] | None = None
+) -> None:
+    try:
+        done = subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", *given],
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+            env=variables,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"pip took more than {limit_s} s") from error
+    if done.returncode:
+        raise Unavailable(f"pip: {telling_line(done.stderr)}")
 
 
 def telling_line(text: str) -> str:

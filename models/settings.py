@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+RDL = "rdl"
+FAMILIES = ("lightgbm", RDL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +17,21 @@ class Settings:
 
     RELFORGE_HOME: artifacts, warehouses and the Dagster instance (default `.relforge`).
     RELFORGE_DBT_PROJECT: the dbt project that declares the databases (default `dbt_project`).
+    RELFORGE_FAMILIES: the model families that pipelines train by default, comma-separated.
     """
 
     home: Path
     dbt_project: Path
+    families: tuple[str, ...] = FAMILIES
 
     @classmethod
     def from_environment(cls) -> Settings:
         """The settings of this process."""
         home = Path(os.environ.get("RELFORGE_HOME", ROOT / ".relforge")).expanduser().resolve()
         project = os.environ.get("RELFORGE_DBT_PROJECT", ROOT / "dbt_project")
-        return cls(home, Path(project).expanduser().resolve())
+        families = os.environ.get("RELFORGE_FAMILIES", ",".join(FAMILIES))
+        named = tuple(name.strip() for name in families.split(",") if name.strip())
+        return cls(home, Path(project).expanduser().resolve(), named or FAMILIES)
 
     @property
     def store(self) -> Path:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 
 import dagster as dg
 
 from assets import checks
 from assets.features import feature_asset
 from assets.predictions import prediction_asset
+from assets.pretraining import OBJECTIVES, pretrained_encoder_asset
 from assets.source import source_asset
 from assets.staging import staging_assets
 from assets.task_vectors import entity_tables, task_vector_asset
+from assets.temporal_graph import temporal_graph_asset
 from assets.training import training_asset
 from assets.training_tables import training_table_assets
 from assets.workplace import Workplace
@@ -26,22 +29,27 @@ from orchestration.schedules import task_schedules
 logger = logging.getLogger(__name__)
 
 
-def database_definitions(schema: RelationalSchema) -> dg.Definitions:
-    """Assets, checks, jobs and schedules of one database."""
+def database_definitions(schema: RelationalSchema, families: Sequence[str]) -> dg.Definitions:
+    """Assets, checks, jobs and schedules of one database, for models of these families."""
     assets = [source_asset(schema), staging_assets(schema)]
     gates = [checks.raw_checks(schema), checks.staged_checks(schema)]
     if schema.tasks:
         assets.append(training_table_assets(schema))
     for task in schema.tasks:
         assets += [
-            builder(schema, task) for builder in (feature_asset, training_asset, prediction_asset)
+            feature_asset(schema, task),
+            training_asset(schema, task, families),
+            prediction_asset(schema, task),
         ]
         gates.append(checks.training_table_checks(schema, task))
     assets += [task_vector_asset(schema, table) for table in entity_tables(schema)]
+    assets.append(temporal_graph_asset(schema))
+    if entity_tables(schema):
+        assets += [pretrained_encoder_asset(schema, objective) for objective in OBJECTIVES]
     return dg.Definitions(
         assets=assets,
         asset_checks=gates,
-        jobs=database_jobs(schema),
+        jobs=database_jobs(schema, families),
         schedules=task_schedules(schema),
     )
 
@@ -69,7 +77,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             logger.error("database %s: %s", database, "; ".join(declaration.faults))
             parts.append(faulty_definitions(database, declaration))
         else:
-            parts.append(database_definitions(declaration.schema))
+            parts.append(database_definitions(declaration.schema, settings.families))
     workplace = Workplace(
         home=str(settings.home),
         dbt_project=str(settings.dbt_project),

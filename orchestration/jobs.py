@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from assets.predictions import NEWEST_MODEL
+from assets.pretraining import encoder_key
 from assets.source import database_key
 from assets.staging import staged_key
 from assets.task_vectors import entity_tables, task_vector_key
+from assets.temporal_graph import graph_key
+from assets.training import DEFAULT_OBJECTIVE
 from assets.workplace import as_of_partitions, task_key
 from models.database.schema import RelationalSchema, Task
+from models.settings import RDL
 
 TASK_STAGES = ("training_table", "features", "model", "predictions")
 
@@ -21,22 +26,30 @@ def job_name(database: str, kind: str, task: str = "") -> str:
     return "__".join(part for part in (database, task, kind) if part)
 
 
-def database_jobs(schema: RelationalSchema) -> list[dg.UnresolvedAssetJobDefinition]:
-    """The jobs of a database and of each of its tasks."""
-    jobs = _jobs(schema, schema.tasks, "")
+def database_jobs(
+    schema: RelationalSchema, families: Sequence[str]
+) -> list[dg.UnresolvedAssetJobDefinition]:
+    """The jobs of a database and of each of its tasks, for models of these families."""
+    jobs = _jobs(schema, schema.tasks, "", families)
     if not schema.tasks:
         return jobs[:1]
     for task in schema.tasks:
-        jobs += _jobs(schema, (task,), task.name)
+        jobs += _jobs(schema, (task,), task.name, families)
     return jobs
 
 
 def _jobs(
-    schema: RelationalSchema, tasks: tuple[Task, ...], name: str
+    schema: RelationalSchema, tasks: tuple[Task, ...], name: str, families: Sequence[str]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
     about = f"task {name} of {schema.title}" if name else f"every task of {schema.title}"
     retrain = [stage for stage in TASK_STAGES if stage != "predictions"]
     score = [stage for stage in TASK_STAGES if stage != "model"]
+    networks = _network_keys(schema) if RDL in families else []
+    # An encoder is pretrained for all entity tables, whichever task asked for it.
+    about_tables = {task.entity_table for task in (schema.tasks if networks else tasks)}
+    vectors = [
+        task_vector_key(schema, table) for table in entity_tables(schema) if table in about_tables
+    ]
     return [
         _job(
             schema,
@@ -45,9 +58,17 @@ def _jobs(
             name,
             TASK_STAGES,
             f"From raw tables to predictions: {about}.",
-            task_vectors=True,
+            more=[*vectors, *networks],
         ),
-        _job(schema, tasks, "retrain", name, retrain, f"From raw tables to a new model: {about}."),
+        _job(
+            schema,
+            tasks,
+            "retrain",
+            name,
+            retrain,
+            f"From raw tables to a new model: {about}.",
+            more=[*vectors, *networks] if networks else [],
+        ),
         _job(
             schema,
             tasks,
@@ -68,16 +89,12 @@ def _job(
     stages: list[str] | tuple[str, ...],
     description: str,
     newest_model: bool = False,
-    task_vectors: bool = False,
+    more: Sequence[dg.AssetKey] = (),
 ) -> dg.UnresolvedAssetJobDefinition:
     keys = [database_key(schema)]
     keys += [staged_key(schema, table) for table in schema.table_names]
     keys += [task_key(schema, task, stage) for task in tasks for stage in stages]
-    if task_vectors:
-        about = {task.entity_table for task in tasks}
-        keys += [
-            task_vector_key(schema, table) for table in entity_tables(schema) if table in about
-        ]
+    keys += more
     # Stages log at INFO; Dagster's own bookkeeping at DEBUG would drown them.
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
     tags = {"relforge/database": schema.database}
@@ -92,3 +109,9 @@ def _job(
         config=config,
         tags=tags,
     )
+
+
+def _network_keys(schema: RelationalSchema) -> list[dg.AssetKey]:
+    """What relational networks are trained from, besides the tables."""
+    encoders = [encoder_key(schema, DEFAULT_OBJECTIVE)] if entity_tables(schema) else []
+    return [graph_key(schema), *encoders]

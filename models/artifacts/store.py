@@ -5,6 +5,8 @@ Layout under the store's root:
     <stage>/<fingerprint>/         the artifact's files and `artifact.json`; immutable once visible
     latest/<subject>.json          the recipe last used for a subject, to say what changed
     building/<host>-<pid>-<id>/    work in progress; swept once its process is gone
+    work/<stage>/<fingerprint>/    checkpoints of a long build, which outlive a kill; gone once it
+                                   is published
 
 An artifact is built aside and renamed into place, so it is visible only when complete. Two runs
 that build the same fingerprint at once both succeed: the second finds the first one's and drops its
@@ -112,6 +114,8 @@ class ArtifactStore:
         """
         started = time.monotonic()
         changed = self._changed(recipe)
+        if force:
+            shutil.rmtree(self._work(recipe), ignore_errors=True)
         artifact = None if force else self.find(recipe.stage, recipe.fingerprint)
         reused = artifact is not None
         if artifact is None:
@@ -119,6 +123,15 @@ class ArtifactStore:
         self._remember(recipe)
         made_by = str(artifact.record.get("run_id", ""))
         return Outcome(artifact, reused, made_by, changed, time.monotonic() - started)
+
+    def work(self, recipe: Recipe) -> Path:
+        """A folder for the checkpoints of a recipe's build: the next attempt finds them again."""
+        folder = self._work(recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _work(self, recipe: Recipe) -> Path:
+        return self.root / "work" / recipe.stage / recipe.fingerprint
 
     def latest(self, stage: str, subject: str) -> Artifact | None:
         """The artifact last asked for under that subject, if it is still in the store."""
@@ -159,6 +172,7 @@ class ArtifactStore:
             }
             (aside / RECORD).write_text(json.dumps(record, indent=1, default=str))
             self._move_into_place(aside, recipe, force)
+            shutil.rmtree(self._work(recipe), ignore_errors=True)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return self.get(recipe.stage, recipe.fingerprint)

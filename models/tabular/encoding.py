@@ -39,6 +39,13 @@ class FeatureEncoder:
                 categories[name] = _frequent_values(values, max_categories)
         return cls(tuple(kept), categories)
 
+    def only(self, positions: Sequence[int]) -> FeatureEncoder:
+        """The encoder of these of its columns, in their order."""
+        columns = tuple(self.columns[i] for i in positions)
+        return FeatureEncoder(
+            columns, {name: self.categories[name] for name in columns if name in self.categories}
+        )
+
     @property
     def categorical_columns(self) -> list[int]:
         """Positions of the categorical columns in the matrix."""
@@ -81,35 +88,6 @@ class FeatureEncoder:
         """The encoder whose `to_plain` this is."""
         categories = {name: tuple(values) for name, values in plain["categories"].items()}
         return cls(tuple(plain["columns"]), categories)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelEncoder:
-    """Labels as float64: 0/1, class positions, or the value itself. `classes` is empty for values."""
-
-    classes: tuple[Any, ...] = ()
-
-    @classmethod
-    def fit(cls, labels: pl.Series, is_classification: bool) -> LabelEncoder:
-        """The encoder of the training labels; classes in ascending order."""
-        if not is_classification:
-            return cls()
-        values = labels.drop_nulls()
-        if values.dtype == pl.Boolean:
-            values = values.cast(pl.Int8)
-        return cls(tuple(values.unique().sort().to_list()))
-
-    def transform(self, labels: pl.Series) -> np.ndarray:
-        """Encoded labels, float64, shape (rows,); NaN for a null or for a class never trained on."""
-        if not self.classes:
-            return labels.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        if labels.dtype == pl.Boolean:
-            labels = labels.cast(pl.Int8)
-        positions: Sequence[int] = range(len(self.classes))
-        encoded = labels.replace_strict(
-            list(self.classes), list(positions), default=None, return_dtype=pl.Float64
-        )
-        return encoded.fill_null(np.nan).to_numpy()
 
 
 def _is_constant(values: pl.Series) -> bool:

@@ -28,6 +28,7 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("RELFORGE_DBT_PROJECT", str(default.project))
         # On busy cores two threads take far longer than one over so few rows.
         patch.setenv("RELFORGE_THREADS", "1")
+        patch.setenv("RELFORGE_FAMILIES", "lightgbm")
         yield
 
 

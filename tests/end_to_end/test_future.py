@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -48,11 +50,17 @@ def rewritten(after: datetime) -> Tables:
     return tables | {"visits": pl.concat(parts).sort("date", "visitId"), "members": members}
 
 
-def run_with(home: Installation, folder: Path, tables: Tables) -> Installation:
+def run_with(
+    home: Installation,
+    folder: Path,
+    tables: Tables,
+    job: str = "tiny_club__pipeline",
+    config: Mapping[str, Any] | None = None,
+) -> Installation:
     write_club(folder, tables)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RELFORGE_SOURCE_TINY_CLUB", str(folder))
-        done = home.execute_here("tiny_club__pipeline", AS_OF)
+        done = home.execute_here(job, AS_OF, config)
     assert done.success, done.messages()
     return home
 

@@ -115,10 +115,12 @@ def test_another_depth_computes_features_and_what_follows(copy: Installation):
 
 
 def test_another_learning_rate_trains_and_predicts_only(copy: Installation):
-    config = {"ops": {"tiny_club__member_comes__model": {"config": {"learning_rate": 0.1}}}}
+    candidate = {"family": "lightgbm", "settings": {"learning_rate": 0.1}}
+    config = {"ops": {"tiny_club__member_comes__model": {"config": {"candidates": [candidate]}}}}
     changed = copy.execute_here(JOB, AS_OF, config)
     assert changed.computed == of_task("member_comes", "model", "predictions")
-    assert "learner.learning_rate" in changed.assets["tiny_club/member_comes/model"]["changed"]
+    (trial,) = changed.assets["tiny_club/member_comes/model"]["trials"].records
+    assert "candidate.settings.learning_rate" in trial.data["changed"]
 
 
 def test_a_forced_stage_gives_the_same_content_so_what_follows_is_reused(

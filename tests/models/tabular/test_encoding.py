@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from models.tabular.encoding import FeatureEncoder, LabelEncoder
+from models.learning.labels import LabelEncoder
+from models.tabular.encoding import FeatureEncoder
 
 TRAIN = pl.DataFrame(
     {

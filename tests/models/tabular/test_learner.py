@@ -11,10 +11,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from models.database.schema import Metric, Protocol, TaskType
+from models.families.bundle import load_bundle
+from models.learning.labels import baseline
 from models.reporting.scores import score
-from models.tabular.bundle import load_bundle
 from models.tabular.lightgbm_learner import LightGBMConfig, importances, predict_one, train
-from models.tabular.training import baseline
 from tests.models.dfs.shop import shop_frames
 from tests.models.tabular.trained import make_task, train_small, training_table
 

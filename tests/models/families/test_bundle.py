@@ -13,16 +13,16 @@ from numpy.testing import assert_array_equal
 from polars.testing import assert_frame_equal
 
 from models.database.schema import Protocol, TaskType
-from models.tabular.bundle import attach_predictions, load_bundle
-from models.tabular.encoding import LabelEncoder
-from models.tabular.score import find_tables, main, visible_entities
+from models.families.bundle import attach_predictions, load_bundle
+from models.families.score import find_tables, main, visible_entities
+from models.learning.labels import LabelEncoder
 from tests.fixtures import ROOT
 from tests.models.dfs.shop import day, store
 from tests.models.tabular.trained import AS_OF
 
 
 def score_in_a_fresh_process(bundle, tables, output, *options):
-    command = [sys.executable, "-m", "models.tabular.score", bundle, tables, "--output", output]
+    command = [sys.executable, "-m", "models.families.score", bundle, tables, "--output", output]
     finished = subprocess.run(
         [*map(str, command), *map(str, options)],
         cwd=ROOT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import polars as pl
 from models.database.quoting import quote
 from models.database.schema import Protocol, RelationalSchema, Task, TaskType
 from models.database.warehouse import Warehouse
+from models.dfs.feature_table import seeds_of
+from models.families.bundle import Bundle, RowsToPredict, attach_predictions
 from models.reporting.scores import METRIC_NAMES, score
-from models.tabular.bundle import Bundle, attach_predictions
 
 PREDICTIONS = "predictions.parquet"
 SCORES = "scores.json"
@@ -46,12 +47,27 @@ def predictions_file(protocol: Protocol) -> str:
     return f"predictions_{protocol}.parquet"
 
 
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a run has at hand beside its training table and its features.
+
+    `as_of` is the date of the run, which is later than the bundle's where an older model predicts;
+    `tables` the staged Parquet by table name; `graph` the database as a temporal graph, if made.
+    """
+
+    as_of: datetime
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    graph: Any = None
+    threads: int = 2
+
+
 def build_predictions(
     task: Task,
     bundle: Bundle,
     training_table: pl.DataFrame,
-    features: Mapping[Protocol, pl.DataFrame],
+    features: Mapping[Protocol, pl.DataFrame] | None,
     folder: Path,
+    data: RunData | None = None,
 ) -> dict[str, Any]:
     """Predicts every row from `as_of` on under both protocols and scores what can be scored.
 
@@ -59,20 +75,32 @@ def build_predictions(
         task: The task; its protocol decides which predictions are the run's own.
         bundle: The trained model.
         training_table: row_id, entity, cutoff_time, label, split.
-        features: By protocol, the features of (at least) the rows of val, test and predict.
+        features: By protocol, the features of (at least) the rows of val, test and predict; None
+            leaves it to the bundle to make what it reads.
         folder: Receives predictions.parquet (the task's protocol), one file per protocol with the
             labels that are known, and scores.json.
+        data: What else the run has at hand; None if the features are all that the bundle reads and
+            it was trained in this run.
 
     Returns:
         Metadata: rows, cutoffs, scores.
     """
+    data = data or RunData(bundle.as_of)
     later = training_table.filter(pl.col("split").is_in(["test", "predict"]))
     validation = training_table.filter(pl.col("split") == "val")
+    known = training_table.filter(pl.col("label").is_not_null())
     scores: list[Score] = []
     for split, rows in (("val", validation), ("test", later)):
         for protocol in Protocol:
-            found = rows.join(features[protocol], on="row_id", maintain_order="left")
-            raw = bundle.predict_features(found, protocol)
+            asked = RowsToPredict(
+                seeds=seeds_of(rows, task, data.as_of, protocol),
+                tables=data.tables,
+                features=features[protocol] if features is not None else None,
+                label_history=known.select("entity", "cutoff_time", "label"),
+                graph=data.graph,
+                threads=data.threads,
+            )
+            raw = bundle.predict(asked, protocol)
             scores += score_rows(task, bundle, rows, raw, split, protocol)
             if split == "test":
                 _write(task, bundle, rows, raw, protocol, folder)

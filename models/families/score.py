@@ -1,6 +1,6 @@
 """Scores a cutoff with a saved bundle, in a process of its own.
 
-    python -m models.tabular.score BUNDLE TABLES --cutoff 2012-06-01 --output predictions.parquet
+    python -m models.families.score BUNDLE TABLES --cutoff 2012-06-01 --output predictions.parquet
 
 TABLES is a folder with one Parquet file per staged table (a RelBench `db/` folder will do).
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from models.database.schema import RelationalSchema
-from models.tabular.bundle import Bundle, load_bundle
+from models.families.bundle import Bundle, load_bundle
 
 
 def find_tables(folder: Path, schema: RelationalSchema) -> dict[str, Path]:

@@ -11,8 +11,8 @@ from polars.testing import assert_frame_equal
 
 from models.database.schema import Protocol, TaskType
 from models.database.warehouse import Warehouse
-from models.tabular.bundle import load_bundle
-from models.tabular.prediction import (
+from models.families.bundle import load_bundle
+from models.families.prediction import (
     PREDICTIONS,
     SCORES,
     build_predictions,

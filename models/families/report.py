@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 
 from models.database.schema import Protocol, RelationalSchema, Task, TaskType
+from models.families.bundle import Bundle
+from models.families.prediction import SCORES, predictions_file
 from models.reporting import plots
 from models.reporting.report import (
     CheckRow,
@@ -22,9 +24,14 @@ from models.reporting.report import (
 )
 from models.reporting.scores import scores_by_cutoff
 from models.reporting.wording import leakage_statement, question
-from models.tabular.bundle import Bundle
-from models.tabular.prediction import SCORES, predictions_file
 
+FAMILY_TITLES = {
+    "lightgbm": "LightGBM",
+    "resnet": "ResNet over features",
+    "ft_transformer": "FT-Transformer over features",
+    "tabpfn": "TabPFN over features",
+    "rdl": "Relational deep learning",
+}
 Plots = dict[str, tuple[bytes, str]]
 BASELINES = {
     TaskType.BINARY_CLASSIFICATION: "the positive rate of the training labels for everyone",
@@ -58,6 +65,7 @@ def gather_report(
         fingerprints: Artifact of each stage.
     """
     scores = tuple(ScoreRow(**row) for row in json.loads((predictions / SCORES).read_text()))
+    family = FAMILY_TITLES.get(bundle.record["family"], bundle.record["family"])
     paths = {feature.name: feature.description for feature in bundle.features}
     importances = sorted(bundle.record["importances"].items(), key=lambda item: -item[1])
     # The published table names its columns canonically, whatever the task's own SQL calls them.
@@ -70,7 +78,7 @@ def gather_report(
         as_of=as_of,
         question=question(task),
         source=f"{schema.source.kind} {schema.source.location}".strip(),
-        model=f"LightGBM, the mean of {len(bundle.models)} seeds, trained as of {bundle.as_of:%Y-%m-%d}",
+        model=f"{family}, the mean of {len(bundle.seeds)} seeds, trained as of {bundle.as_of:%Y-%m-%d}",
         baseline=BASELINES[task.task_type],
         scores=scores,
         notes=_notes(scores, bundle, as_of),
@@ -118,23 +126,33 @@ def report_plots(
             plots.label_distribution(training_table),
             "Labels of each split.",
         )
-    names, gains = zip(*bundle.record["importances"].items(), strict=True)
-    found["Feature importance"] = (
-        plots.feature_importance(names, gains),
-        "Share of the total gain, mean over the seeds.",
-    )
-    protocol = task.protocol
-    curves = [
-        plots.SeedCurve(seed, curve["train"], curve[protocol], best[protocol] - 1)
-        for seed, (curve, best) in enumerate(
-            zip(bundle.record["curves"], bundle.best_rounds, strict=True)
+    if bundle.record["importances"]:
+        names, gains = zip(*bundle.record["importances"].items(), strict=True)
+        found["Feature importance"] = (
+            plots.feature_importance(names, gains),
+            "Share of the total gain, mean over the seeds.",
         )
-    ]
-    found["Learning curve"] = (
-        plots.learning_curve(curves, str(task.metric)),
-        f"The {protocol} protocol takes the trees up to its best validation score.",
-    )
+    if curves := seed_curves(bundle, task.protocol):
+        found["Learning curve"] = (
+            plots.learning_curve(curves, str(task.metric)),
+            f"The {task.protocol} protocol takes each model at its best validation score.",
+        )
     return found | prediction_plots(task, bundle, own, predictions)
+
+
+def seed_curves(bundle: Bundle, protocol: Protocol) -> list[plots.SeedCurve]:
+    """Each seed's metric by round, with the round that the protocol takes; empty if not recorded."""
+    curves = bundle.record.get("curves", [])
+    rounds = bundle.record.get("best_rounds") or [{} for _ in curves]
+    return [
+        plots.SeedCurve(
+            seed,
+            curve.get("train", []),
+            curve.get(protocol, []),
+            best[protocol] - 1 if protocol in best else None,
+        )
+        for seed, curve, best in zip(bundle.seeds, curves, rounds, strict=True)
+    ]
 
 
 def prediction_plots(task: Task, bundle: Bundle, own: pl.DataFrame, predictions: Path) -> Plots:

@@ -1,0 +1,1 @@
+"""What all families of models have in common: candidates, bundles, predictions, reports."""

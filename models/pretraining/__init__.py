@@ -1,0 +1,1 @@
+"""Pretraining of the relational network: task vectors, masked autoencoding, contrast, probing."""

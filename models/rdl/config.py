@@ -1,0 +1,110 @@
+"""Settings of relational deep learning: architecture, sampling, inputs, training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.learning.config import LoopConfig
+from models.rdl.message_passing import Convolution
+from models.rdl.network import NetworkShape
+from models.rdl.sampler import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class RDLConfig:
+    """A point of the RDL family's design space; Relatron's axes (ICLR 2026, Section 3) and more.
+
+    Architecture: see `NetworkShape`. Sampling: hop i (from 0) takes `fan_out / 2^i` children, at
+    least 2, chosen by `strategy`. Inputs: `past_labels` adds the entities' earlier labels as a table
+    of the graph, each from the moment its window closed; `features` gives the seed its DFS features.
+    `staleness` is the share of training examples that see the database as of an earlier moment, by
+    as much as the frozen protocol's validation rows do, so that one model serves both protocols.
+    `initialisation` is "scratch" or the name of a pretraining objective. `seeds` networks are
+    trained, numbered from `first_seed`.
+    """
+
+    convolution: str = "sage"
+    layers: int = 2
+    channels: int = 64
+    aggregation: str = "mean"
+    heads: int = 4
+    normalization: str = "layer"
+    skip: bool = False
+    seed_label: bool = True
+    ages: bool = True
+    encoder_layers: int = 1
+    dropout: float = 0.0
+    fan_out: int = 32
+    strategy: str = "uniform"
+    past_labels: bool = False
+    features: bool = False
+    staleness: float = 0.5
+    initialisation: str = "scratch"
+    seeds: int = 5
+    first_seed: int = 0
+    epochs: int = 20
+    steps_per_epoch: int | None = None
+    batch_size: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    schedule: str = "constant"
+    gamma: float = 0.9
+    warm_up_steps: int = 0
+    averaging: float = 0.0
+    patience: int | None = 5
+    precision: str = "auto"
+    compile: str = "never"
+    max_seconds: float | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.staleness <= 1:
+            raise ValueError(f"staleness is a share from 0 to 1 (got {self.staleness})")
+        if self.fan_out < 1 or self.batch_size < 1 or self.seeds < 1:
+            raise ValueError(
+                "fan_out, batch_size and seeds must be at least 1 "
+                f"(got {self.fan_out}, {self.batch_size}, {self.seeds})"
+            )
+        Strategy(self.strategy)
+        self.shape.hops  # noqa: B018  (checks the architecture's values)
+        self.loop(0)
+
+    @property
+    def shape(self) -> NetworkShape:
+        """The architecture."""
+        return NetworkShape(
+            convolution=Convolution(self.convolution),
+            layers=self.layers,
+            channels=self.channels,
+            aggregation=self.aggregation,
+            heads=self.heads,
+            normalization=self.normalization,
+            skip=self.skip,
+            seed_label=self.seed_label,
+            ages=self.ages,
+            encoder_layers=self.encoder_layers,
+            dropout=self.dropout,
+        )
+
+    @property
+    def fan_outs(self) -> tuple[int, ...]:
+        """The fan-out of each hop."""
+        return tuple(max(self.fan_out // 2**hop, 2) for hop in range(self.shape.hops))
+
+    def loop(self, seed: int) -> LoopConfig:
+        """The settings of the training loop."""
+        return LoopConfig(
+            epochs=self.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            gamma=self.gamma,
+            warm_up_steps=self.warm_up_steps,
+            averaging=self.averaging,
+            patience=self.patience,
+            precision=self.precision,
+            compile=self.compile,
+            max_seconds=self.max_seconds,
+            seed=seed,
+        )

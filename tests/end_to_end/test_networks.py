@@ -1,0 +1,161 @@
+"""Relational networks in the pipeline: graph, pretraining, trials, choice, predictions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from models.artifacts import Artifact
+from tests.end_to_end.club import TEST
+from tests.end_to_end.conftest import Tiny
+from tests.end_to_end.installation import Execution, Installation, day, new_installation
+from tests.end_to_end.networks import ENCODER, FAMILIES, NETWORK, small
+from tests.end_to_end.test_future import KEYS, rewritten, run_with
+
+AS_OF = day(TEST)
+JOB = "tiny_club__member_comes__pipeline"
+MODEL = "tiny_club/member_comes/model"
+RDL = {"name": "net", "family": "rdl", "settings": NETWORK}
+FROM_TVE = {"name": "net from tve", "family": "rdl", "settings": {"initialisation": "tve"} | {
+    "seeds": 1, "epochs": 2, "fan_out": 4, "past_labels": True}}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def families() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in FAMILIES.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Installation, Execution]:
+    """One task of the club with networks of several kinds."""
+    folder = tmp_path_factory.mktemp("networks")
+    home = new_installation(folder, project=tiny.installation.project)
+    done = home.execute_here(JOB, AS_OF, small("member_comes", RDL, FROM_TVE))
+    assert done.success, done.messages()
+    return home, done
+
+
+def trial_of(home: Installation, candidate: str) -> Artifact:
+    return home.artifacts()["trial", f"tiny_club/member_comes/{AS_OF}/{candidate}"]
+
+
+def test_the_pipeline_makes_graph_encoder_and_trials(trained: tuple[Installation, Execution]):
+    home, done = trained
+    assert {"tiny_club/temporal_graph", ENCODER, MODEL} <= done.computed
+    graph = done.assets["tiny_club/temporal_graph"]
+    assert graph["edges"] > 1000
+    encoder = done.assets[ENCODER]
+    assert encoder["linear probes, validation"].records
+    for candidate in ("net", "net from tve"):
+        trial = trial_of(home, candidate).path
+        assert (trial / "bundle" / "seed_0.pt").exists()
+    board = json.loads(
+        (home.artifact("model", "member_comes", AS_OF).path / "leaderboard.json").read_text()
+    )
+    assert {(row["candidate"], row["protocol"]) for row in board} == {
+        (name, protocol) for name in ("net", "net from tve") for protocol in ("frozen", "rolling")
+    }
+
+
+def test_the_best_candidate_predicts(trained: tuple[Installation, Execution]):
+    home, done = trained
+    board = home.artifact("model", "member_comes", AS_OF).metadata["leaderboard"]
+    own = [row for row in board if row["protocol"] == "rolling"]
+    best = max(own, key=lambda row: row["mean"])
+    assert done.assets[MODEL]["candidate"] == best["candidate"]
+    predictions = home.artifact("predictions", "member_comes", AS_OF)
+    frame = pl.read_parquet(predictions.path / "predictions.parquet")
+    assert frame["prediction"].is_between(0, 1).all()
+    assert frame["prediction"].n_unique() > 10
+    assert "relational network" in (predictions.path / "report.html").read_text()
+
+
+def test_nothing_is_computed_twice_and_another_candidate_trains_alone(
+    trained: tuple[Installation, Execution],
+):
+    home, _ = trained
+    again = home.execute_here(JOB, AS_OF, small("member_comes", RDL, FROM_TVE))
+    assert again.computed == set()
+    other = {"name": "wide", "family": "rdl", "settings": NETWORK | {"channels": 16, "epochs": 1}}
+    more = home.execute_here(JOB, AS_OF, small("member_comes", RDL, FROM_TVE, other))
+    assert MODEL in more.computed
+    trials = {
+        row.data["candidate"]: row.data["reused"] for row in more.assets[MODEL]["trials"].records
+    }
+    assert trials == {"net": True, "net from tve": True, "wide": False}
+
+
+def test_rows_after_as_of_move_no_frozen_prediction(
+    tiny: Tiny, trained: tuple[Installation, Execution], tmp_path: Path
+):
+    """With the same graph, encoder and weights below: everything up to as_of is as it was."""
+    home, _ = trained
+    other = new_installation(tmp_path, project=tiny.installation.project)
+    run_with(other, tmp_path / "source", rewritten(TEST), JOB, small("member_comes", RDL, FROM_TVE))
+    for candidate in ("net", "net from tve"):
+        before, after = (trial_of(h, candidate) for h in (home, other))
+        assert before.metadata["validation_scores"] == after.metadata["validation_scores"]
+        assert before.metadata["best_rounds"] == after.metadata["best_rounds"]
+    frames = []
+    for one in (home, other):
+        path = one.artifact("predictions", "member_comes", AS_OF).path
+        frames.append(
+            pl.read_parquet(path / "predictions_frozen.parquet").select(*KEYS, "prediction")
+        )
+    known = frames[0].join(frames[1].select(KEYS), on=KEYS, how="semi")
+    assert known.height > 50
+    assert_frame_equal(known, frames[1].join(known, on=KEYS, how="semi"), check_row_order=False)
+
+
+@pytest.mark.end_to_end
+def test_a_run_killed_in_pretraining_and_in_training_goes_on_to_the_same_result(
+    tiny: Tiny, trained: tuple[Installation, Execution], tmp_path: Path
+):
+    """Killed as soon as each has saved a checkpoint, three times over."""
+    home, _ = trained
+    other = new_installation(tmp_path, project=tiny.installation.project)
+    config = json.dumps(small("member_comes", RDL, FROM_TVE))
+    tags = json.dumps({"dagster/partition": AS_OF})
+    arguments = ["job", "execute", "-m", "orchestration.definitions", "-j", JOB]
+    for pattern in ("pretraining/*/stage0/checkpoint.pt", "trial/*/net/seed_0/checkpoint.pt"):
+        (other.home / "dagster").mkdir(parents=True, exist_ok=True)
+        started = other.start_module(
+            "dagster", *arguments, "--tags", tags, "--config-json", config,
+            DAGSTER_HOME=str(other.home / "dagster"), **FAMILIES,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not list((other.store.root / "work").glob(pattern)):
+            assert started.process.poll() is None, f"{pattern}: {started.finish(10).stdout}"
+            assert time.monotonic() < deadline, f"{pattern} was never written"
+            time.sleep(0.02)
+        os.kill(started.process.pid, signal.SIGKILL)
+        started.process.wait(10)
+        assert started.process.stdout is not None
+        started.process.stdout.close()
+    finished = other.execute_here(JOB, AS_OF, json.loads(config))
+    assert finished.success, finished.messages()
+    for stage, subject in (
+        ("pretraining", f"tiny_club/tve/{AS_OF}"),
+        ("model", f"tiny_club/member_comes/{AS_OF}"),
+    ):
+        before, after = (h.artifacts()[stage, subject] for h in (home, other))
+        assert before.fingerprint == after.fingerprint
+    before, after = (
+        pl.read_parquet(
+            h.artifact("predictions", "member_comes", AS_OF).path / "predictions.parquet"
+        )
+        for h in (home, other)
+    )
+    assert_frame_equal(before, after)
+    assert list((other.store.root / "work").glob("*/*")) == []
