@@ -28,7 +28,6 @@ from assets.workplace import (
 from models.artifacts import Artifact, Outcome, Recipe, code_version
 from models.database.schema import Protocol, RelationalSchema, Task
 from models.database.training_table import read_training_table
-from models.settings import RDL
 
 if TYPE_CHECKING:
     import polars as pl
@@ -217,16 +216,13 @@ def _graph(
     workplace: Workplace, schema: RelationalSchema, as_of: datetime, bundle: "Bundle"
 ) -> Any:
     """The date's temporal graph for a bundle that reads one; it makes its own if none fits."""
-    if bundle.record["family"] != RDL:
+    encoder = getattr(bundle, "text_encoder", None)
+    found = workplace.store.latest("temporal_graph", graph_subject(schema, as_of))
+    if encoder is None or found is None or text_encoder_of(found) != encoder:
         return None
-    from models.rdl.bundle import RDLBundle
     from models.rdl.graph_files import read_graph
 
-    found = workplace.store.latest("temporal_graph", graph_subject(schema, as_of))
-    if not isinstance(bundle, RDLBundle) or found is None:
-        return None
-    fits = text_encoder_of(found) == bundle.blueprint.text_encoder
-    return read_graph(found.path) if fits else None
+    return read_graph(found.path)
 
 
 def _write_back(

@@ -32,7 +32,7 @@ from assets.workplace import (
 from models.artifacts import Artifact, Outcome, Recipe, code_version
 from models.database.schema import RelationalSchema, Task, to_plain
 from models.database.training_table import read_training_table
-from models.settings import RDL
+from models.settings import EMBEDDINGS, ON_GRAPHS, RDL
 
 if TYPE_CHECKING:
     from models.families.candidate import Candidate
@@ -43,7 +43,10 @@ TRIAL = "trial"
 BUNDLE = "bundle"
 LEADERBOARD = "leaderboard.json"
 CODE = ("models/families", "models/learning", "models/reporting/scores.py")
-FAMILY_CODE = {RDL: ("models/rdl", "models/tabular")}
+FAMILY_CODE = {
+    RDL: ("models/rdl", "models/tabular"),
+    EMBEDDINGS: ("models/rdl", "models/pretraining/config.py", "models/tabular"),
+}
 # What the pipelines train of each family, unless the run's configuration says otherwise.
 DEFAULT_OBJECTIVE = "tve"
 
@@ -52,7 +55,9 @@ class CandidateConfig(dg.Config):
     """A point of the design space."""
 
     name: str = Field("", description="Empty: the family's name.")
-    family: str = Field(description="lightgbm, resnet, ft_transformer, tabpfn or rdl.")
+    family: str = Field(
+        description="lightgbm, resnet, ft_transformer, tabpfn, rdl or lightgbm_on_embeddings."
+    )
     settings: dict[str, Any] = Field(
         {}, description="Settings of the family; docs/families.md lists them."
     )
@@ -75,7 +80,7 @@ def training_asset(
 ) -> dg.AssetsDefinition:
     """The model bundle of a task."""
     deps = [task_key(schema, task, "features"), task_key(schema, task, "training_table")]
-    if RDL in families:
+    if not ON_GRAPHS.isdisjoint(families):
         deps.append(graph_key(schema))
         if entity_tables(schema):
             deps.append(encoder_key(schema, DEFAULT_OBJECTIVE))
@@ -154,15 +159,16 @@ def _trial(
     table = upstream(workplace, "training_table", features)
     inputs = {"training_table": table.fingerprint, "features": features.fingerprint}
     graph, encoder = None, None
-    if candidate.family == RDL:
+    if candidate.family in ON_GRAPHS:
         if not settings["features"]:
             # Only the types of the columns come from there, and the graph has them.
             del inputs["features"]
         what = f"the temporal graph of {schema.database}"
         graph = latest(workplace, "temporal_graph", graph_subject(schema, as_of), what)
         inputs["temporal_graph"] = graph.fingerprint
-        if (objective := settings["initialisation"]) != "scratch":
-            what = f"the encoder {objective!r}, from which candidate {candidate.name!r} starts,"
+        objective = settings["initialisation" if candidate.family == RDL else "encoder"]
+        if objective != "scratch":
+            what = f"the encoder {objective!r}, which candidate {candidate.name!r} builds upon,"
             subject = encoder_subject(schema, objective, as_of)
             encoder = latest(workplace, "pretraining", subject, what)
             inputs["pretrained encoder"] = encoder.fingerprint

@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RDL = "rdl"
+EMBEDDINGS = "lightgbm_on_embeddings"
 FAMILIES = ("lightgbm", RDL)
+ON_GRAPHS = {RDL, EMBEDDINGS}
+"""Families that read the temporal graph."""
 
 
 @dataclass(frozen=True, slots=True)

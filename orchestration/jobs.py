@@ -16,7 +16,7 @@ from assets.temporal_graph import graph_key
 from assets.training import DEFAULT_OBJECTIVE
 from assets.workplace import as_of_partitions, task_key
 from models.database.schema import RelationalSchema, Task
-from models.settings import RDL
+from models.settings import ON_GRAPHS
 
 TASK_STAGES = ("training_table", "features", "model", "predictions")
 
@@ -44,7 +44,7 @@ def _jobs(
     about = f"task {name} of {schema.title}" if name else f"every task of {schema.title}"
     retrain = [stage for stage in TASK_STAGES if stage != "predictions"]
     score = [stage for stage in TASK_STAGES if stage != "model"]
-    networks = _network_keys(schema) if RDL in families else []
+    networks = [] if ON_GRAPHS.isdisjoint(families) else _network_keys(schema)
     # An encoder is pretrained for all entity tables, whichever task asked for it.
     about_tables = {task.entity_table for task in (schema.tasks if networks else tasks)}
     vectors = [

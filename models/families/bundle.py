@@ -93,6 +93,10 @@ def load_bundle(folder: Path) -> Bundle:
         from models.rdl.bundle import load_rdl_bundle
 
         return load_rdl_bundle(folder)
+    if kind == "lightgbm_on_embeddings":
+        from models.families.embedding_features import load_embedding_features_bundle
+
+        return load_embedding_features_bundle(folder)
     raise ValueError(
         f"{folder} holds a bundle of the kind {kind!r}, which this version does not know; "
         "score it with the version that wrote it, or train anew"

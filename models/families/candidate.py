@@ -120,6 +120,12 @@ def _rdl() -> FamilyConfig:
     return FamilyConfig(RDLConfig)
 
 
+def _lightgbm_on_embeddings() -> FamilyConfig:
+    from models.families.embedding_features import EmbeddingFeaturesConfig
+
+    return FamilyConfig(EmbeddingFeaturesConfig)
+
+
 # A family's libraries are imported when the family is used, not before.
 FAMILIES: Mapping[str, Callable[[], FamilyConfig]] = {
     "lightgbm": _lightgbm,
@@ -127,4 +133,5 @@ FAMILIES: Mapping[str, Callable[[], FamilyConfig]] = {
     "ft_transformer": partial(_network, "ft_transformer"),
     "tabpfn": _tabpfn,
     "rdl": _rdl,
+    "lightgbm_on_embeddings": _lightgbm_on_embeddings,
 }

@@ -31,6 +31,7 @@ FAMILY_TITLES = {
     "ft_transformer": "FT-Transformer over features",
     "tabpfn": "TabPFN over features",
     "rdl": "Relational deep learning",
+    "lightgbm_on_embeddings": "LightGBM over pretrained embeddings",
 }
 Plots = dict[str, tuple[bytes, str]]
 BASELINES = {
@@ -67,6 +68,7 @@ def gather_report(
     scores = tuple(ScoreRow(**row) for row in json.loads((predictions / SCORES).read_text()))
     family = FAMILY_TITLES.get(bundle.record["family"], bundle.record["family"])
     paths = {feature.name: feature.description for feature in bundle.features}
+    paths |= bundle.record.get("descriptions", {})
     importances = sorted(bundle.record["importances"].items(), key=lambda item: -item[1])
     # The published table names its columns canonically, whatever the task's own SQL calls them.
     canonical = replace(

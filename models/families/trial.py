@@ -34,7 +34,7 @@ class TrialInputs:
         graph: Folder of the temporal graph; None where no candidate reads it.
         text_encoder: The name of the graph's text encoder.
         pretrained: Folders of pretrained encoders, by the name that a candidate's `initialisation`
-            gives.
+            or `encoder` gives.
         checkpoints: Where training keeps what it goes on from after a kill; it has to outlive the
             process. None for nowhere.
     """
@@ -157,17 +157,12 @@ def _train_rdl(
 ) -> Mapping[str, Any]:
     from models.rdl.training import train_rdl_bundle
 
-    if inputs.graph is None:
-        raise ValueError(
-            f"candidate {candidate.name!r} (rdl) reads the temporal graph, but there is none; "
-            "materialise the temporal graph first"
-        )
     return train_rdl_bundle(
         inputs.schema,
         inputs.task,
         inputs.training_table,
         inputs.as_of,
-        inputs.graph,
+        _graph(candidate, inputs),
         config,
         folder,
         threads,
@@ -179,12 +174,45 @@ def _train_rdl(
     )
 
 
+def _train_on_embeddings(
+    candidate: Candidate,
+    config: Any,
+    inputs: TrialInputs,
+    folder: Path,
+    threads: int,
+    progress: Progress,
+    checkpoints: Path | None,
+) -> Mapping[str, Any]:
+    from models.families.embedding_features import train_embedding_features_bundle
+
+    if config.encoder not in inputs.pretrained:
+        raise ValueError(
+            f"candidate {candidate.name!r} ({candidate.family}) reads embeddings by the encoder "
+            f"pretrained on {config.encoder!r}, but there is none; materialise this encoder first"
+        )
+    return train_embedding_features_bundle(
+        inputs.schema,
+        inputs.task,
+        inputs.training_table,
+        inputs.as_of,
+        _graph(candidate, inputs),
+        inputs.pretrained[config.encoder],
+        config,
+        folder,
+        threads,
+        progress,
+        text_encoder=inputs.text_encoder,
+        features=_features(candidate, inputs) if config.features else None,
+    )
+
+
 TRAINERS: Mapping[str, Trainer] = {
     "lightgbm": _train_lightgbm,
     "resnet": _train_network,
     "ft_transformer": _train_network,
     "tabpfn": _train_in_context,
     "rdl": _train_rdl,
+    "lightgbm_on_embeddings": _train_on_embeddings,
 }
 
 
@@ -195,3 +223,12 @@ def _features(candidate: Candidate, inputs: TrialInputs) -> FeatureTable:
             "none; materialise the feature table first"
         )
     return inputs.features
+
+
+def _graph(candidate: Candidate, inputs: TrialInputs) -> Path:
+    if inputs.graph is None:
+        raise ValueError(
+            f"candidate {candidate.name!r} ({candidate.family}) reads the temporal graph, but there "
+            "is none; materialise the temporal graph first"
+        )
+    return inputs.graph

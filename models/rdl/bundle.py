@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from models.database.schema import Protocol
+from models.database.schema import Protocol, TaskType
 from models.learning.bundle import BundleBase, BundleHead, read_bundle, write_bundle
 from models.learning.device import choose_device
 from models.learning.outcome import TargetScale, to_predictions
@@ -19,8 +19,9 @@ from models.learning.rows import RowsToPredict
 from models.rdl.build import build_graph
 from models.rdl.config import RDLConfig
 from models.rdl.examples import make_examples
-from models.rdl.graph import EdgeType, TemporalGraph
+from models.rdl.graph import EdgeType, NodeTable, TemporalGraph
 from models.rdl.network import Backbone, RelationalNetwork
+from models.rdl.past_labels import TABLE as PAST_LABELS
 from models.rdl.past_labels import with_past_labels
 from models.rdl.rows import row_inputs
 from models.rdl.sampler import Strategy, TemporalSampler
@@ -70,14 +71,6 @@ class Blueprint:
         sampler = TemporalSampler(graph, self.config.fan_outs, Strategy(self.config.strategy))
         return Reader(network, row_inputs(graph, self.statistics), sampler)
 
-    def fits(self, graph: TemporalGraph) -> bool:
-        """Whether a graph (without past labels) has every column that the network reads."""
-        return all(
-            name in graph.tables and _has_columns(graph, known)
-            for name, known in self.statistics.items()
-            if name != "past labels"
-        )
-
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {
@@ -116,8 +109,15 @@ class RDLBundle(BundleBase):
     states: tuple[States, ...]
     label_history: pl.DataFrame | None
 
+    @property
+    def text_encoder(self) -> str:
+        """The name of the text encoder of the graph that it reads."""
+        return self.blueprint.text_encoder
+
     def predict(self, rows: RowsToPredict, protocol: Protocol) -> np.ndarray:
         """Predictions of every seed's model: shape (seeds, rows) or (seeds, rows, classes)."""
+        if rows.seeds.is_empty():
+            return no_predictions(self)
         device = choose_device(self.blueprint.config.device)
         graph = self._graph(rows).to(device)
         inputs = self.blueprint.seed_inputs
@@ -132,19 +132,47 @@ class RDLBundle(BundleBase):
         return np.stack(found)
 
     def _graph(self, rows: RowsToPredict) -> TemporalGraph:
-        graph = rows.graph
-        if graph is None or not self.blueprint.fits(graph):
-            graph = build_graph(
-                self.schema,
-                rows.tables,
-                text_encoder=text_encoder_named(self.blueprint.text_encoder),
-                threads=rows.threads,
-            )
+        own = {t: k for t, k in self.blueprint.statistics.items() if t != PAST_LABELS}
+        graph = graph_to_read(self, rows, own, self.text_encoder)
         if not self.blueprint.config.past_labels:
             return graph
         history = self.label_history if rows.label_history is None else rows.label_history
         assert history is not None, "a bundle that reads past labels holds those of its training"
         return with_past_labels(graph, self.task, history)
+
+
+def graph_to_read(
+    head: BundleHead,
+    rows: RowsToPredict,
+    statistics: Mapping[str, TableStatistics],
+    text_encoder: str,
+) -> TemporalGraph:
+    """The run's graph where a bundle's network can read it, else one made from the tables.
+
+    Args:
+        head: The bundle; a graph that is made has its schema.
+        rows: What the run has at hand.
+        statistics: Of the schema's tables. The run's graph must have the same tables and foreign
+            keys, as the network has no weights for others, and every column that is read.
+        text_encoder: The name of the text encoder that the network knows.
+    """
+    graph: TemporalGraph | None = rows.graph
+    if (
+        graph is not None
+        and graph.foreign_keys == head.schema.foreign_keys
+        and graph.tables.keys() == statistics.keys()
+        and all(_has_columns(graph.tables[name], known) for name, known in statistics.items())
+    ):
+        return graph
+    encoder = text_encoder_named(text_encoder)
+    return build_graph(head.schema, rows.tables, text_encoder=encoder, threads=rows.threads)
+
+
+def no_predictions(head: BundleHead) -> np.ndarray:
+    """The predictions of no rows, float64: shape (seeds, 0) or (seeds, 0, classes)."""
+    is_multiclass = head.task.task_type == TaskType.MULTICLASS_CLASSIFICATION
+    classes = (len(head.labels.classes),) if is_multiclass else ()
+    return np.zeros((len(head.seeds), 0, *classes))
 
 
 def save_rdl_bundle(
@@ -186,8 +214,7 @@ def _file(folder: Path, seed: int) -> Path:
     return folder / f"seed_{seed}.pt"
 
 
-def _has_columns(graph: TemporalGraph, known: TableStatistics) -> bool:
-    table = graph.tables[known.table]
+def _has_columns(table: NodeTable, known: TableStatistics) -> bool:
     return (
         {number.column for number in known.numbers} <= set(table.numerical_columns)
         and set(known.categories) <= set(table.categorical)

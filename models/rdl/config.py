@@ -9,6 +9,8 @@ from models.rdl.message_passing import Convolution
 from models.rdl.network import NetworkShape
 from models.rdl.sampler import Strategy
 
+STEPS, SMALLEST_BATCH = 20, 32
+
 
 @dataclass(frozen=True, slots=True)
 class RDLConfig:
@@ -20,7 +22,9 @@ class RDLConfig:
     `staleness` is the share of training examples that see the database as of an earlier moment, by
     as much as the frozen protocol's validation rows do, so that one model serves both protocols.
     `initialisation` is "scratch" or the name of a pretraining objective. `seeds` networks are
-    trained, numbered from `first_seed`.
+    trained, numbered from `first_seed`. A batch has `batch_size` examples, or a twentieth of them
+    where there are few (but no less than 32): `patience` counts epochs, and an epoch of one step is
+    none.
     """
 
     convolution: str = "sage"
@@ -33,11 +37,11 @@ class RDLConfig:
     seed_label: bool = True
     ages: bool = True
     encoder_layers: int = 1
-    dropout: float = 0.0
+    dropout: float = 0.3
     fan_out: int = 32
-    strategy: str = "uniform"
-    past_labels: bool = False
-    features: bool = False
+    strategy: str = "last"
+    past_labels: bool = True
+    features: bool = True
     staleness: float = 0.5
     initialisation: str = "scratch"
     seeds: int = 5
@@ -50,7 +54,7 @@ class RDLConfig:
     schedule: str = "constant"
     gamma: float = 0.9
     warm_up_steps: int = 0
-    averaging: float = 0.0
+    averaging: float = 0.98
     patience: int | None = 5
     precision: str = "auto"
     compile: str = "never"
@@ -90,6 +94,10 @@ class RDLConfig:
     def fan_outs(self) -> tuple[int, ...]:
         """The fan-out of each hop."""
         return tuple(max(self.fan_out // 2**hop, 2) for hop in range(self.shape.hops))
+
+    def batch_of(self, examples: int) -> int:
+        """The size of a batch for so many training examples."""
+        return min(self.batch_size, max(examples // STEPS, SMALLEST_BATCH))
 
     def loop(self, seed: int) -> LoopConfig:
         """The settings of the training loop."""

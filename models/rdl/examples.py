@@ -76,6 +76,6 @@ def make_examples(
         graph.rows_of(table, seeds["entity"]),
         as_microseconds(seeds["cutoff_time"]).to(device),
         as_microseconds(seeds["visible_until"]).to(device),
-        torch.zeros(0) if labels is None else torch.from_numpy(labels).to(device),
-        None if features is None else torch.from_numpy(features).float().to(device),
+        torch.zeros(0) if labels is None else torch.tensor(labels).to(device),
+        None if features is None else torch.tensor(features).float().to(device),
     )

@@ -243,6 +243,7 @@ def make_layer(
         aggregation: "mean" or "sum" (SAGE).
         degrees: Histogram of the number of neighbours by edge type (PNA).
     """
+    convolution = Convolution(convolution)
     if convolution is Convolution.HGT:
         return HeterogeneousTransformer(tables, edge_types, channels, heads)
     if convolution is Convolution.RELGNN:

@@ -20,7 +20,21 @@ from models.rdl.statistics import TableStatistics
 Features = tuple[Tensor, Tensor, tuple[Tensor, ...]]
 Alter = Callable[[str, Features], Features]
 """Changes the features of a table's rows before they are encoded (corruption)."""
-NORMALIZATIONS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": nn.Identity}
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a single row, which has no variance, by the running figures."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised rows."""
+        if self.training and len(input) < 2:
+            return nn.functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+NORMALIZATIONS = {"layer": nn.LayerNorm, "batch": BatchNorm, "none": nn.Identity}
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +261,13 @@ def neighbour_counts(graph: TemporalGraph, until: int, most: int) -> dict[EdgeTy
     found = {}
     for key, adjacency in zip(graph.foreign_keys, graph.adjacency, strict=True):
         to_parent, to_child = directions(key)
-        parents = torch.arange(graph.tables[key.parent].rows, device=graph.device)
+        is_parent = graph.tables[key.parent].time_rank <= limit
+        parents = torch.nonzero(is_parent).squeeze(1)
         end = torch.searchsorted(adjacency.order, parents * graph.ranks + limit, right=True)
-        counts = (end - adjacency.first[:-1]).clamp(max=most)
+        counts = (end - adjacency.first[parents]).clamp(max=most)
         found[to_parent] = torch.bincount(counts, minlength=2).cpu()
-        found[to_child] = torch.bincount((adjacency.parent >= 0).long(), minlength=2).cpu()
+        children = adjacency.parent[graph.tables[key.table].time_rank <= limit]
+        has_parent = children >= 0
+        has_parent[has_parent.clone()] = is_parent[children[has_parent]]
+        found[to_child] = torch.bincount(has_parent.long(), minlength=2).cpu()
     return found

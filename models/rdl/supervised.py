@@ -62,12 +62,14 @@ class Reader:
     ) -> Tensor:
         self.network.eval()
         device = examples.rows.device
+        if len(examples) == 0:
+            raise ValueError("there are no examples to predict")
         positions = torch.arange(len(examples), device=device).split(EVALUATION_BATCH)
         found = [
             function(examples.take(part), generator_for(device, number))
             for number, part in enumerate(positions)
         ]
-        return torch.cat(found) if found else torch.zeros((0, 1), device=device)
+        return torch.cat(found)
 
 
 def generator_for(device: torch.device, seed: int) -> Generator:

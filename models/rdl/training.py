@@ -173,7 +173,7 @@ def train_seed(
         task.metric,
         blueprint.scale,
         assignment.classes,
-        blueprint.config.batch_size,
+        blueprint.config.batch_of(len(parts["train"])),
         blueprint.config.staleness,
         seed,
     )

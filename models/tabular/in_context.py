@@ -190,7 +190,8 @@ def _package() -> Any:
         return importlib.import_module("tabpfn")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "the family tabpfn needs the package tabpfn, which is not installed: pip install tabpfn"
+            "the family tabpfn needs the package tabpfn, which is not installed: "
+            "pip install 'relforge[in-context]'"
         ) from error
 
 

