@@ -55,7 +55,7 @@ class PretrainingStageConfig(StageConfig):
     """How to pretrain; a network that starts from the encoder takes over its architecture."""
 
     epochs: int = Field(10, description="Epochs at most; the one with the least loss is kept.")
-    steps: int = Field(50, description="Batches an epoch.", ge=1)
+    steps: int = Field(30, description="Batches an epoch.", ge=1)
     batch_size: int = Field(256, description="Rows of task vectors a batch.", ge=1)
     learning_rate: float = Field(2e-3, description="AdamW's learning rate.")
     convolution: str = Field("sage", description="sage, pna, hgt or relgnn.")

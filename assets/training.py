@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,8 @@ class TrainingStageConfig(StageConfig):
         [],
         description=(
             "Each is trained with several seeds; the best mean validation score under the task's "
-            "protocol wins. Empty: one of each family in RELFORGE_FAMILIES, with default settings."
+            "protocol wins. Empty: those that the task declares, else one of each family with "
+            "default settings; of families in RELFORGE_FAMILIES only."
         ),
     )
 
@@ -104,7 +105,7 @@ def training_asset(
         as_of = as_of_date(context, schema)
         subject = training_tables.subject(schema, task, as_of)
         features = latest(workplace, "features", subject, f"the feature table {subject}")
-        candidates = chosen_candidates(config, families)
+        candidates = chosen_candidates(config, task, families)
         outcomes = [
             _trial(context, workplace, schema, task, as_of, one, features, config.force)
             for one in candidates
@@ -128,7 +129,7 @@ def training_asset(
 
 
 def chosen_candidates(
-    config: TrainingStageConfig, families: Sequence[str]
+    config: TrainingStageConfig, task: Task, families: Sequence[str]
 ) -> "tuple[Candidate, ...]":
     """The candidates of a run.
 
@@ -138,8 +139,11 @@ def chosen_candidates(
     from models.families.candidate import candidates_from_plain
 
     given = [candidate.model_dump() for candidate in config.candidates]
+    declared = [one for one in task.candidates if one["family"] in families]
     try:
-        return candidates_from_plain(given or [{"family": family} for family in families])
+        return candidates_from_plain(
+            given or declared or [{"family": family} for family in families]
+        )
     except ValueError as fault:
         raise dg.Failure(f"the training's configuration: {fault}") from fault
 
@@ -179,7 +183,7 @@ def _trial(
         code=code_version(*CODE, *FAMILY_CODE.get(candidate.family, ("models/tabular",))),
         config={
             "candidate": {"name": candidate.name, "family": candidate.family, "settings": settings},
-            "task": to_plain(task),
+            "task": to_plain(replace(task, candidates=())),
             "as_of": as_of,
         },
         inputs=inputs,

@@ -8,7 +8,7 @@ library knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -132,7 +132,8 @@ class Task:
     The label comes from the window `(cutoff, cutoff + window]`. Training cutoffs lie `stride` apart
     and reach back to the first event; validation cutoffs start at `as_of - validation_span`,
     prediction cutoffs at `as_of`; of each of these there are at most `evaluation_cutoffs`.
-    `hidden_columns` are the (table, column) pairs that features must not use.
+    `hidden_columns` are the (table, column) pairs that features must not use. `candidates` are the
+    models to train where a run's configuration names none, as plain data (`docs/families.md`).
     """
 
     name: str
@@ -150,6 +151,7 @@ class Task:
     protocol: Protocol = Protocol.ROLLING
     title: str = ""
     description: str = ""
+    candidates: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def _task(plain: Mapping[str, Any]) -> Task:
     values["metric"] = Metric(values["metric"])
     values["protocol"] = Protocol(values["protocol"])
     values["hidden_columns"] = tuple((table, column) for table, column in values["hidden_columns"])
+    values["candidates"] = tuple(values.get("candidates", ()))
     return Task(**values)
 
 

@@ -39,6 +39,10 @@ def model_code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str
         for macro in sorted(_macros(manifest, node["depends_on"]["macros"]))
     ]
     config = {key: node["config"].get(key) for key in ("materialized", "event_time", "meta")}
+    if "task" in _relforge(node):
+        # Which models are trained does not change what they are trained on.
+        task = {k: v for k, v in _relforge(node)["task"].items() if k != "candidates"}
+        config["meta"] = {**config["meta"], "relforge": {**_relforge(node), "task": task}}
     types = {name: column.get("data_type") for name, column in node["columns"].items()}
     return {
         "sql": node["raw_code"],

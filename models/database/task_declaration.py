@@ -29,6 +29,7 @@ TASK_KEYS = {
     "metric",
     "protocol",
     "hidden_columns",
+    "candidates",
 }
 
 METRICS = {
@@ -85,6 +86,14 @@ class TaskReader:
             self.faults.append(
                 f"{label}: hidden_columns must be [table, column] pairs (got {hidden!r})"
             )
+        candidates = meta.get("candidates", [])
+        if not isinstance(candidates, list) or not all(
+            isinstance(one, dict) and "family" in one for one in candidates
+        ):
+            self.faults.append(
+                f"{label}: candidates must be a list of {{family: ..., settings: ...}} "
+                f"(got {candidates!r})"
+            )
         if len(self.faults) > before or not (task_type and window and stride and span):
             return None
         return Task(
@@ -105,6 +114,7 @@ class TaskReader:
             hidden_columns=tuple(
                 (without_prefix(str(table)), str(column)) for table, column in hidden
             ),
+            candidates=tuple(candidates),
         )
 
     def _choice(self, label: str, name: str, value: object, kind: Any) -> Any:

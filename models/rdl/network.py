@@ -12,7 +12,7 @@ from torch_geometric.nn.module_dict import ModuleDict
 
 from models.rdl.graph import EdgeType, TemporalGraph, directions
 from models.rdl.message_passing import Convolution, Embeddings, make_layer, trimmed
-from models.rdl.row_encoder import AgeEncoder, RowEncoder, features_of
+from models.rdl.row_encoder import AgeEncoder, Dropout, RowEncoder, features_of
 from models.rdl.rows import RowInputs
 from models.rdl.sampler import SampledGraph
 from models.rdl.statistics import TableStatistics
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
             ModuleDict({table: normalization(width) for table in tables})
             for _ in range(shape.layers)
         )
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
     def forward(
         self,
@@ -219,7 +219,7 @@ class RelationalNetwork(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(width * (2 if seed_features else 1), width),
             nn.ReLU(),
-            nn.Dropout(backbone.shape.dropout),
+            Dropout(backbone.shape.dropout),
             nn.Linear(width, outputs),
         )
 

@@ -47,7 +47,9 @@ class RowEncoder(nn.Module):
             nn.init.normal_(self.categories.weight, std=1 / len(sizes) ** 0.5)
         first = torch.tensor([0, *sizes[:-1]]).cumsum(0)
         self.register_buffer("first_code", first, persistent=False)
-        blocks = [FCResidualBlock(channels, channels, "layer_norm", dropout) for _ in range(layers)]
+        blocks = [FCResidualBlock(channels, channels, "layer_norm") for _ in range(layers)]
+        for block in blocks:
+            block.dropout = Dropout(dropout)
         self.blocks = nn.Sequential(nn.LayerNorm(channels), *blocks, nn.LayerNorm(channels))
 
     def forward(self, inputs: RowInputs, rows: Tensor) -> Tensor:
@@ -64,6 +66,27 @@ class RowEncoder(nn.Module):
         if self.text is not None:
             encoded = encoded + self.text(torch.cat(text, dim=1))
         return self.blocks(encoded)
+
+
+class Dropout(nn.Module):
+    """Dropout that draws a byte for each number instead of a float: a third of the time on a CPU.
+
+    The probability is rounded to 256ths; what is kept is scaled so that the mean stays.
+
+    Args:
+        probability: Of a number to become 0.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.dropped = round(256 * probability)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values, some of them 0 in training."""
+        if not self.training or self.dropped == 0:
+            return values
+        drawn = torch.empty(values.shape, dtype=torch.uint8, device=values.device).random_()
+        return values * (drawn >= self.dropped) * (256 / (256 - self.dropped))
 
 
 def features_of(inputs: RowInputs, rows: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
