@@ -22,4 +22,4 @@ ui: install
 	$(VENV)/bin/python -m orchestration.ui
 
 test: install
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -239,7 +239,9 @@ def _choose(task: Task, trials: Sequence[Artifact], folder: Path) -> Mapping[str
     best = best_candidate(rows, task.protocol, task.metric)
     chosen = next(trial for trial in trials if trial.metadata["candidate"] == best)
     shutil.copytree(chosen.path / BUNDLE, folder / BUNDLE)
-    (folder / LEADERBOARD).write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    # Without the seconds: the same inputs give the same files.
+    scores = [{k: v for k, v in asdict(row).items() if k != "seconds"} for row in rows]
+    (folder / LEADERBOARD).write_text(json.dumps(scores, indent=1))
     _plot(task, load_bundle(folder / BUNDLE).record, folder)
     return {**chosen.metadata, "leaderboard": [asdict(row) for row in rows]}
 

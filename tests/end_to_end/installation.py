@@ -26,7 +26,7 @@ class Installation:
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.home, self.project)
+        return Settings(self.home, self.project, Settings.from_environment().families)
 
     @property
     def store(self) -> ArtifactStore:
@@ -61,16 +61,12 @@ class Installation:
         )
         return Started(process)
 
-    def execute(
-        self, job: str, as_of: str, config: Mapping[str, Any] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def execute(self, job: str, as_of: str) -> subprocess.CompletedProcess[str]:
         """`dagster job execute`, as CI calls it."""
         dagster_home = self.home / "dagster"
         dagster_home.mkdir(parents=True, exist_ok=True)
         arguments = ["job", "execute", "-m", "orchestration.definitions", "-j", job]
         arguments += ["--tags", json.dumps({"dagster/partition": as_of})]
-        if config:
-            arguments += ["--config-json", json.dumps(config)]
         home = {"DAGSTER_HOME": str(dagster_home)}
         return self.start_module("dagster", *arguments, **home).finish(150)
 

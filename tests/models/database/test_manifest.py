@@ -19,7 +19,7 @@ FAULTS = {
     "bare_window": ("faulty__bare_window: window is not a fixed", "'30'"),
     "bad_stride": ("stride is not a fixed positive duration", "'often'"),
     "long_window": ("validation_span (30 days) is shorter than its window (60 days)", "lengthen"),
-    "unknown_setting": ("unknown setting 'horizon'", "known are entity_column"),
+    "unknown_setting": ("unknown setting 'horizon'", "known are candidates, entity_column"),
     "missing type": ("missing_settings: type is missing",),
     "missing window": ("missing_settings: window is missing",),
     "missing span": ("missing_settings: validation_span is missing",),

@@ -92,5 +92,5 @@ def test_what_is_missing_is_named_with_its_mend(trained, package, tmp_path, monk
     with pytest.raises(FileNotFoundError, match="checkpoint for regression and name its file"):
         train(made, InContextConfig(), tmp_path / "bundle")
     monkeypatch.setitem(sys.modules, "tabpfn", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install tabpfn"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install .relforge\[in-context\]"):
         train(made, package, tmp_path / "bundle")
