@@ -117,6 +117,7 @@ def train(case: Case, cell: Cell) -> dict[str, Any]:
             folder,
             1,
             text_encoder=text_encoder_of(graph),
+            features=read,
             pretrained=encoder.path if encoder else None,
         )
         bundle = load_rdl_bundle(folder)
@@ -127,6 +128,7 @@ def train(case: Case, cell: Cell) -> dict[str, Any]:
         asked = RowsToPredict(
             seeds_of(test, task, case.as_of, protocol),
             staged_tables(staging, case.schema),
+            features=read.under(protocol),
             label_history=rows.filter(pl.col("label").is_not_null()).select(
                 "entity", "cutoff_time", "label"
             ),
