@@ -58,8 +58,9 @@ HEADER = (
 )  # fmt: skip
 CAPTION = """\
 One thread each; on an accelerator the peer's loader has as many processes as `--loaders` says.
-A ratio is relforge's speed over the contestant's. `relforge` has the peer's layers and widths, its column encoders
-merged into one map. Rows and edges are what was sampled: without times seeds share rows, and see the future."""
+A ratio is relforge's speed over the contestant's. `relforge` has the peer's layers and
+widths, its column encoders merged into one map. Rows and edges are what was sampled: without times
+seeds share rows, and see the future."""
 SIZE_HEADER = (
     "edges", "customers", "seeds", "graph s", "s / 1,000 seeds", "epoch s",
     "sampling, % of wall", "rows / seed", "edges / seed", "peak MB", "slope from the row above",
