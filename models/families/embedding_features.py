@@ -44,7 +44,7 @@ from models.rdl.graph_files import read_graph
 from models.rdl.initialisation import FILE as ENCODER_FILE
 from models.rdl.initialisation import Pretrained, check_compatible, load_pretrained
 from models.rdl.network import Backbone, RelationalNetwork
-from models.rdl.preparation import prepare
+from models.rdl.preparation import features_under, prepare
 from models.rdl.rows import row_inputs
 from models.rdl.sampler import Strategy, TemporalSampler
 from models.rdl.supervised import Reader
@@ -219,7 +219,7 @@ def train_embedding_features_bundle(
         parts[name] = embedder.embed(graph, task.entity_table, part.seeds)
         if features is not None and definitions:
             protocol = Protocol.ROLLING if name == "train" else Protocol(name)
-            parts[name] = parts[name].hstack(_features_of(features, part.seeds, protocol))
+            parts[name] = parts[name].hstack(features_under(features, part.seeds, protocol))
         progress(f"{part.seeds.height:,} rows embedded by the encoder {config.encoder!r}, {name}")
     names = [*(feature.name for feature in definitions), *embedder.columns]
     encoder = FeatureEncoder.fit(parts["train"].select(names), config.max_categories)
@@ -308,13 +308,6 @@ def _check(pretrained: Pretrained, graph: TemporalGraph, task: Task, as_of: date
             f"keys of the graph ({', '.join(new)}) and is not trained further; pretrain it again on "
             "this schema"
         )
-
-
-def _features_of(table: FeatureTable, seeds: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
-    """The features of seeds under a protocol, in their order."""
-    return seeds.select("row_id").join(
-        table.under(protocol), on="row_id", how="left", maintain_order="left"
-    )
 
 
 def _kept(definitions: tuple[Feature, ...], encoder: FeatureEncoder) -> tuple[Feature, ...]:

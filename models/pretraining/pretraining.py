@@ -18,8 +18,8 @@ from models.learning.loop import Fit, fit
 from models.pretraining.config import PretrainingConfig, Stage, Term
 from models.pretraining.network import PretrainingNetwork
 from models.pretraining.objective import WATCHED, PretrainingObjective
-from models.pretraining.rows import EntityVectors, microseconds, read_entity_vectors
-from models.rdl.graph import TemporalGraph
+from models.pretraining.rows import EntityVectors, read_entity_vectors
+from models.rdl.graph import TemporalGraph, microseconds
 from models.rdl.graph_files import read_graph
 from models.rdl.initialisation import Pretrained, save_pretrained
 from models.rdl.network import Backbone, neighbour_counts

@@ -16,7 +16,7 @@ from torch import Tensor
 from models.learning.config import epoch_seed
 from models.pretraining.config import PretrainingConfig
 from models.rdl.examples import Examples, make_examples
-from models.rdl.graph import TemporalGraph
+from models.rdl.graph import TemporalGraph, microseconds
 from models.tve.task_vectors import MANIFEST, VECTORS, Mode
 from models.tve.timeline import TRAIN, Timeline, timeline_from_plain
 
@@ -196,11 +196,6 @@ class _Reader:
         for horizon in horizons.unique().tolist():
             is_open = cutoff_time + horizon * (self.timeline.tile // MICROSECOND) > until
             mask &= ~(is_open[:, None] & (horizons == horizon))
-
-
-def microseconds(time: datetime) -> int:
-    """Microseconds since 1970."""
-    return (time - datetime(1970, 1, 1)) // MICROSECOND
 
 
 def _some(rows: pl.Series, most: int, seed: int) -> pl.Series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -34,13 +34,12 @@ def with_past_labels(graph: TemporalGraph, task: Task, labelled: pl.DataFrame) -
         labelled: entity, cutoff_time, label; rows without a label or of unknown entities are left
             out.
     """
-    window = timedelta(seconds=task.window.total_seconds())
     entities = graph.tables[task.entity_table].keys
     known = entities[entities.columns[0]]
     rows = labelled.filter(
         pl.col("label").is_not_null() & pl.col("entity").cast(known.dtype).is_in(known.implode())
     ).sort("cutoff_time", "entity")
-    closed = as_microseconds(rows["cutoff_time"].cast(pl.Datetime("us")) + window)
+    closed = as_microseconds(rows["cutoff_time"].cast(pl.Datetime("us")) + task.window)
     is_class = rows["label"].dtype == pl.String
     numbers = rows["label"].cast(pl.Float32, strict=False) if not is_class else None
     table = NodeTable(
@@ -75,8 +74,6 @@ def _with_table(
     graph: TemporalGraph, table: NodeTable, key: ForeignKey, parent: torch.Tensor
 ) -> TemporalGraph:
     """The graph with one more table and key; ranks are counted anew, as there are more times."""
-    from dataclasses import replace
-
     tables = [*graph.tables.values(), table]
     times, ranks = time_ranks([one.time for one in tables], [one.rows for one in tables])
     nodes = {

@@ -75,14 +75,14 @@ def prepare(
     inputs = None
     if features is not None:
         names = [feature.name for feature in features.definitions]
-        joined = _features_of(features, train, Protocol.ROLLING)
+        joined = features_under(features, train, Protocol.ROLLING)
         inputs = SeedInputs.fit(joined.select(names))
 
     def part(rows: pl.DataFrame, protocol: Protocol) -> Part:
         rows = rows.filter(~np.isnan(labels.transform(rows["label"])))
         matrix = None
         if features is not None and inputs is not None:
-            matrix = inputs.transform(_features_of(features, rows, protocol))
+            matrix = inputs.transform(features_under(features, rows, protocol))
         seeds = seeds_of(rows, task, as_of, protocol)
         return Part(seeds, labels.transform(rows["label"]), matrix)
 
@@ -100,7 +100,7 @@ def prepare(
     )
 
 
-def _features_of(table: FeatureTable, rows: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+def features_under(table: FeatureTable, rows: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
     """The features of rows under a protocol, in the rows' order."""
     return rows.select("row_id").join(
         table.under(protocol), on="row_id", how="left", maintain_order="left"
