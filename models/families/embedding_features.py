@@ -43,7 +43,7 @@ from models.rdl.graph import TemporalGraph
 from models.rdl.graph_files import read_graph
 from models.rdl.initialisation import FILE as ENCODER_FILE
 from models.rdl.initialisation import Pretrained, check_compatible, load_pretrained
-from models.rdl.network import Backbone, RelationalNetwork
+from models.rdl.network import RelationalNetwork
 from models.rdl.preparation import features_under, prepare
 from models.rdl.rows import row_inputs
 from models.rdl.sampler import Strategy, TemporalSampler
@@ -131,13 +131,8 @@ class Embedder:
 
     def _reader(self, graph: TemporalGraph) -> Reader:
         known = self.pretrained
-        edge_types = list(known.edge_types)
-        # Only their size matters to PNA: the state brings the degrees.
-        degrees = {edge: torch.tensor([1, 1]) for edge in edge_types}
         with torch.random.fork_rng(devices=[]):
-            backbone = Backbone(known.statistics, edge_types, known.shape, degrees)
-            network = RelationalNetwork(backbone, outputs=1)
-        backbone.load_state_dict(dict(known.state))
+            network = RelationalNetwork(known.backbone(), outputs=1)
         sampling = PretrainingConfig(
             shape=known.shape,
             fan_out=self.config.fan_out,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from models.database.schema import RelationalSchema
-from models.learning.device import choose_device
+from models.learning.device import choose_device, one_thread
 from models.learning.loop import Fit, fit
 from models.pretraining.config import PretrainingConfig, Stage, Term
 from models.pretraining.network import PretrainingNetwork
@@ -50,7 +50,8 @@ def pretrain(
     Training sees nothing after the first validation cutoff of any task of the database: seeds look
     back from their own cutoff, windows of training targets end by then, and scales and known
     categories come from rows up to then. Columns that any task hides are not read. The state that
-    is kept is the one with the least loss on the validation rows.
+    is kept is the one with the least loss on the validation rows. On a CPU one thread does the work,
+    so that the order of sums, and with it the result, does not depend on their number.
 
     Args:
         schema: The database with its tasks.
@@ -82,9 +83,10 @@ def pretrain(
     curves, summaries, parameters = [], [], 0
     for number, stage in enumerate(config.stages):
         network = setting.network(stage, state)
-        found = _run(
-            setting, network, stage, None if work is None else work / f"stage{number}", progress
-        )
+        with one_thread():
+            found = _run(
+                setting, network, stage, None if work is None else work / f"stage{number}", progress
+            )
         parameters = sum(parameter.numel() for parameter in network.backbone.parameters())
         best = found.best_states[WATCHED]
         state = {
@@ -92,7 +94,7 @@ def pretrain(
             for name, value in best.items()
             if name.startswith(BACKBONE)
         }
-        curves.append({"stage": stage.name, "history": found.history} | _best(found))
+        curves.append({"stage": stage.name, "history": _timeless(found.history)} | _best(found))
         summaries.append(_summary(stage, found))
     pretrained = Pretrained(
         str(config.pretext),
@@ -223,6 +225,11 @@ def _run(
         work,
         lambda line: progress(f"{stage.name}: {line}"),
     )
+
+
+def _timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the seconds, so that the same inputs give the same file."""
+    return [{k: v for k, v in entry.items() if k != "seconds"} for entry in history]
 
 
 def _best(found: Fit) -> dict[str, Any]:

@@ -109,20 +109,12 @@ def probe(
 
 def _backbones(pretrained: Pretrained, seed: int) -> dict[str, Backbone]:
     """The pretrained backbone and one of random weights, with the same inputs."""
-    edge_types = list(pretrained.edge_types)
-    # Only their size matters for PNA: the state brings the mean degrees.
-    degrees = {edge: torch.tensor([1, 1]) for edge in edge_types}
-
-    def make() -> Backbone:
-        return Backbone(pretrained.statistics, edge_types, pretrained.shape, degrees)
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = {"pretrained": make(), "random": make()}
-    found["pretrained"].load_state_dict(dict(pretrained.state))
+        random = pretrained.random_backbone()
     mean_degrees = {n: v for n, v in pretrained.state.items() if "avg_deg" in n}
-    found["random"].load_state_dict(mean_degrees, strict=False)
-    return found
+    random.load_state_dict(mean_degrees, strict=False)
+    return {"pretrained": pretrained.backbone(), "random": random}
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,20 @@ class Pretrained:
         """
         return {table: self.statistics.get(table, own) for table, own in statistics.items()}
 
+    def random_backbone(self) -> Backbone:
+        """A backbone of the same architecture and inputs with weights from torch's random state."""
+        edge_types = list(self.edge_types)
+        # Only their size matters to PNA: its mean degrees are part of the state.
+        degrees = {edge: torch.tensor([1, 1]) for edge in edge_types}
+        return Backbone(self.statistics, edge_types, self.shape, degrees)
+
+    def backbone(self) -> Backbone:
+        """The pretrained backbone; torch's random state stays as it was."""
+        with torch.random.fork_rng(devices=[]):
+            found = self.random_backbone()
+        found.load_state_dict(dict(self.state))
+        return found
+
 
 class TakenOver(NamedTuple):
     """Parameters that a network took from a pretrained one, and those that stay as they were."""
