@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from models.families.candidate import Candidate
 from models.learning.bundle import amend_record
 
 Progress = Callable[[str], None]
+Needed = TypeVar("Needed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +75,18 @@ def train_candidate(
     Raises:
         ValueError: The candidate is not valid, or the family needs an input that is None.
     """
-    config = candidate.config()
     started = time.monotonic()
     checkpoints = inputs.checkpoints / candidate.name if inputs.checkpoints else None
-
-    def report(line: str) -> None:
-        progress(f"{candidate.name}: {line}")
-
-    trainer = TRAINERS[candidate.family]
-    found = trainer(candidate, config, inputs, folder, threads, report, checkpoints)
+    trial = _Trial(
+        candidate,
+        candidate.config(),
+        inputs,
+        folder,
+        threads,
+        lambda line: progress(f"{candidate.name}: {line}"),
+        checkpoints,
+    )
+    found = TRAINERS[candidate.family](trial)
     names = {"candidate": candidate.name, "family": candidate.family}
     amend_record(folder, names)
     if checkpoints is not None:
@@ -90,123 +94,126 @@ def train_candidate(
     return dict(found) | names | {"seconds": round(time.monotonic() - started, 1)}
 
 
-Trainer = Callable[
-    [Candidate, Any, TrialInputs, Path, int, Progress, Path | None], Mapping[str, Any]
-]
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The arguments of `train_candidate`, the candidate's settings, and a place for checkpoints."""
+
+    candidate: Candidate
+    config: Any
+    inputs: TrialInputs
+    folder: Path
+    threads: int
+    progress: Progress
+    checkpoints: Path | None
+
+    def features(self) -> FeatureTable:
+        return self._needed(self.inputs.features, "DFS features", "feature table")
+
+    def graph(self) -> Path:
+        return self._needed(self.inputs.graph, "the temporal graph", "temporal graph")
+
+    def _needed(self, found: Needed | None, what: str, asset: str) -> Needed:
+        if found is None:
+            raise ValueError(
+                f"candidate {self.candidate.name!r} ({self.candidate.family}) reads {what}, but "
+                f"there is none; materialise the {asset} first"
+            )
+        return found
 
 
-def _train_lightgbm(
-    candidate: Candidate,
-    config: Any,
-    inputs: TrialInputs,
-    folder: Path,
-    threads: int,
-    progress: Progress,
-    checkpoints: Path | None,
-) -> Mapping[str, Any]:
+def _train_lightgbm(trial: _Trial) -> Mapping[str, Any]:
     from models.tabular.training import train_bundle
 
-    rows, features = inputs.training_table, _features(candidate, inputs)
     return train_bundle(
-        inputs.task, rows, features, inputs.as_of, config, folder, threads, progress
+        trial.inputs.task,
+        trial.inputs.training_table,
+        trial.features(),
+        trial.inputs.as_of,
+        trial.config,
+        trial.folder,
+        trial.threads,
+        trial.progress,
     )
 
 
-def _train_network(
-    candidate: Candidate,
-    config: Any,
-    inputs: TrialInputs,
-    folder: Path,
-    threads: int,
-    progress: Progress,
-    checkpoints: Path | None,
-) -> Mapping[str, Any]:
+def _train_network(trial: _Trial) -> Mapping[str, Any]:
     from models.tabular.network_training import train_network_bundle
 
-    rows, features = inputs.training_table, _features(candidate, inputs)
     return train_network_bundle(
-        inputs.task, rows, features, inputs.as_of, config, folder, threads, progress, checkpoints
+        trial.inputs.task,
+        trial.inputs.training_table,
+        trial.features(),
+        trial.inputs.as_of,
+        trial.config,
+        trial.folder,
+        trial.threads,
+        trial.progress,
+        trial.checkpoints,
     )
 
 
-def _train_in_context(
-    candidate: Candidate,
-    config: Any,
-    inputs: TrialInputs,
-    folder: Path,
-    threads: int,
-    progress: Progress,
-    checkpoints: Path | None,
-) -> Mapping[str, Any]:
+def _train_in_context(trial: _Trial) -> Mapping[str, Any]:
     from models.tabular.in_context import train_in_context_bundle
 
-    rows, features = inputs.training_table, _features(candidate, inputs)
     return train_in_context_bundle(
-        inputs.task, rows, features, inputs.as_of, config, folder, progress
+        trial.inputs.task,
+        trial.inputs.training_table,
+        trial.features(),
+        trial.inputs.as_of,
+        trial.config,
+        trial.folder,
+        trial.progress,
     )
 
 
-def _train_rdl(
-    candidate: Candidate,
-    config: Any,
-    inputs: TrialInputs,
-    folder: Path,
-    threads: int,
-    progress: Progress,
-    checkpoints: Path | None,
-) -> Mapping[str, Any]:
+def _train_rdl(trial: _Trial) -> Mapping[str, Any]:
     from models.rdl.training import train_rdl_bundle
 
+    inputs = trial.inputs
     return train_rdl_bundle(
         inputs.schema,
         inputs.task,
         inputs.training_table,
         inputs.as_of,
-        _graph(candidate, inputs),
-        config,
-        folder,
-        threads,
-        progress,
+        trial.graph(),
+        trial.config,
+        trial.folder,
+        trial.threads,
+        trial.progress,
         text_encoder=inputs.text_encoder,
         features=inputs.features,
-        pretrained=inputs.pretrained.get(config.initialisation),
-        work=checkpoints,
+        pretrained=inputs.pretrained.get(trial.config.initialisation),
+        work=trial.checkpoints,
     )
 
 
-def _train_on_embeddings(
-    candidate: Candidate,
-    config: Any,
-    inputs: TrialInputs,
-    folder: Path,
-    threads: int,
-    progress: Progress,
-    checkpoints: Path | None,
-) -> Mapping[str, Any]:
+def _train_on_embeddings(trial: _Trial) -> Mapping[str, Any]:
     from models.families.embedding_features import train_embedding_features_bundle
 
+    inputs, config = trial.inputs, trial.config
     if config.encoder not in inputs.pretrained:
         raise ValueError(
-            f"candidate {candidate.name!r} ({candidate.family}) reads embeddings by the encoder "
-            f"pretrained on {config.encoder!r}, but there is none; materialise this encoder first"
+            f"candidate {trial.candidate.name!r} ({trial.candidate.family}) reads embeddings by "
+            f"the encoder pretrained on {config.encoder!r}, but there is none; materialise this "
+            "encoder first"
         )
     return train_embedding_features_bundle(
         inputs.schema,
         inputs.task,
         inputs.training_table,
         inputs.as_of,
-        _graph(candidate, inputs),
+        trial.graph(),
         inputs.pretrained[config.encoder],
         config,
-        folder,
-        threads,
-        progress,
+        trial.folder,
+        trial.threads,
+        trial.progress,
         text_encoder=inputs.text_encoder,
-        features=_features(candidate, inputs) if config.features else None,
+        features=trial.features() if config.features else None,
     )
 
 
-TRAINERS: Mapping[str, Trainer] = {
+TRAINERS: Mapping[str, Callable[[_Trial], Mapping[str, Any]]] = {
     "lightgbm": _train_lightgbm,
     "resnet": _train_network,
     "ft_transformer": _train_network,
@@ -214,21 +221,3 @@ TRAINERS: Mapping[str, Trainer] = {
     "rdl": _train_rdl,
     "lightgbm_on_embeddings": _train_on_embeddings,
 }
-
-
-def _features(candidate: Candidate, inputs: TrialInputs) -> FeatureTable:
-    if inputs.features is None:
-        raise ValueError(
-            f"candidate {candidate.name!r} ({candidate.family}) reads DFS features, but there are "
-            "none; materialise the feature table first"
-        )
-    return inputs.features
-
-
-def _graph(candidate: Candidate, inputs: TrialInputs) -> Path:
-    if inputs.graph is None:
-        raise ValueError(
-            f"candidate {candidate.name!r} ({candidate.family}) reads the temporal graph, but there "
-            "is none; materialise the temporal graph first"
-        )
-    return inputs.graph
