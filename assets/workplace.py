@@ -198,5 +198,10 @@ def image(path: Path) -> dg.MarkdownMetadataValue:
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    plain = (str, int, float, bool, type(None))
-    return {name: v if isinstance(v, plain) else str(v) for name, v in row.items()}
+    return {name: _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, float):
+        return round(value, 4)
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

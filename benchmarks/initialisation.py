@@ -5,7 +5,8 @@
 Runs the pipeline (what is in the store is reused), pretrains what is named, then trains every task
 from every initialisation on shares of its training rows: each seed draws its own rows and weights.
 Validation and test rows are always all of them. Prints mean and standard deviation over the seeds
-of the test scores under both protocols, each at the epoch that validation chose.
+of the test scores under both protocols, each at the epoch that validation chose, and the gains over
+scratch.
 """
 
 from __future__ import annotations
@@ -196,6 +197,38 @@ def table(case: Case, planned: Sequence[Cell]) -> list[dict[str, object]]:
     return rows
 
 
+def gains(case: Case, planned: Sequence[Cell]) -> list[dict[str, object]]:
+    """How much better than scratch each initialisation is on test with few labels, by task.
+
+    Differences are between trainings of the same seed and share, which draw the same rows; a seed's
+    shares are averaged, and the standard error is over the seeds. Positive is better than scratch.
+    """
+    found = {
+        cell: json.loads(case.file(cell).read_text())
+        for cell in planned
+        if cell.share < 1 and case.file(cell).exists()
+    }
+    differences: dict[tuple[str, str], dict[tuple[Protocol, int], list[float]]] = {}
+    for cell, result in found.items():
+        scratch = found.get(replace(cell, initialisation=SCRATCH))
+        if cell.initialisation == SCRATCH or scratch is None:
+            continue
+        sign = 1 if case.schema.task(cell.task).metric.higher_is_better else -1
+        row = differences.setdefault((cell.task, cell.initialisation), {})
+        for protocol in Protocol:
+            gain = sign * (result[str(protocol)]["test"] - scratch[str(protocol)]["test"])
+            row.setdefault((protocol, cell.seed), []).append(gain)
+    rows: list[dict[str, object]] = []
+    for (task, initialisation), values in differences.items():
+        row = {"task": task, "initialisation": initialisation}
+        for protocol in Protocol:
+            means = [float(np.mean(v)) for (which, _), v in values.items() if which is protocol]
+            error = float(np.std(means, ddof=1) / len(means) ** 0.5) if len(means) > 1 else 0.0
+            row[str(protocol)] = f"{np.mean(means):+.3f} ± {error:.3f}"
+        rows.append(row)
+    return rows
+
+
 def prepare(settings: Settings, source: str, initialisations: Sequence[str]) -> Case:
     """Runs the pipeline and pretrains what is named."""
     os.environ["RELFORGE_FAMILIES"] = "lightgbm,rdl"
@@ -245,6 +278,9 @@ def main(arguments: list[str] | None = None) -> None:
     found = table(case, planned)
     print(machine())
     print(markdown(list(found[0]), [list(row.values()) for row in found]))
+    if gained := gains(case, planned):
+        print("\nGain over scratch on test, few labels, mean ± standard error over the seeds:\n")
+        print(markdown(list(gained[0]), [list(row.values()) for row in gained]))
 
 
 if __name__ == "__main__":
