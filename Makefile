@@ -1,9 +1,11 @@
-# The four commands. No logic lives here.
+# The five commands. No logic lives here.
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= out
+DATABASES ?= 10
+SEED ?= 0
 
-.PHONY: demo test ui run install
+.PHONY: demo test ui run synthesise install
 
 install: $(VENV)/.installed
 
@@ -17,6 +19,9 @@ demo: install
 
 run: install
 	$(VENV)/bin/python -m orchestration.run --source '$(SOURCE)' --task '$(TASK)' --as-of '$(AS_OF)' --config '$(CONFIG)' --output '$(OUT)'
+
+synthesise: install
+	$(VENV)/bin/python -m orchestration.synthesise --databases '$(DATABASES)' --seed '$(SEED)' --out '$(OUT)' $(ARGS)
 
 ui: install
 	$(VENV)/bin/python -m orchestration.ui

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from assets import checks
+from assets.corpus import corpus
 from assets.features import feature_asset
 from assets.predictions import prediction_asset
 from assets.pretraining import OBJECTIVES, pretrained_encoder_asset
@@ -23,7 +24,7 @@ from models.database.dbt import load_manifest
 from models.database.manifest import Declaration, read_databases
 from models.database.schema import RelationalSchema
 from models.settings import Settings
-from orchestration.jobs import database_jobs
+from orchestration.jobs import corpus_job, database_jobs
 from orchestration.schedules import task_schedules
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         threads=int(os.environ.get("RELFORGE_THREADS", os.cpu_count() or 2)),
     )
     shared = dg.Definitions(
+        assets=[corpus],
+        jobs=[corpus_job()],
         resources={"workplace": workplace},
         # Stages are short or use every core themselves: a process per step only adds start-up.
         executor=dg.in_process_executor,

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.corpus import CORPUS
 from assets.predictions import NEWEST_MODEL
 from assets.pretraining import encoder_key
 from assets.source import database_key
@@ -18,12 +19,23 @@ from assets.workplace import as_of_partitions, task_key
 from models.database.schema import RelationalSchema, Task
 from models.settings import ON_GRAPHS
 
+CORPUS_JOB = "synthetic_corpus"
 TASK_STAGES = ("training_table", "features", "model", "predictions")
 
 
 def job_name(database: str, kind: str, task: str = "") -> str:
     """The name of a job: `rel_f1__pipeline`, or `rel_f1__driver_dnf__pipeline` for one task."""
     return "__".join(part for part in (database, task, kind) if part)
+
+
+def corpus_job() -> dg.UnresolvedAssetJobDefinition:
+    """The job that makes synthetic databases and tries both families on them."""
+    return dg.define_asset_job(
+        CORPUS_JOB,
+        selection=dg.AssetSelection.assets(CORPUS),
+        description="Synthetic databases with tasks, tried with both families, for the bank.",
+        config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+    )
 
 
 def database_jobs(

@@ -222,13 +222,13 @@ def execute_job(
     log = settings.home / "logs" / f"{name}-{as_of}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    code = _follow(command, environment, log, started)
+    code = follow(command, environment, log, started)
     verdict = "finished" if code == 0 else f"FAILED (exit code {code})"
     print(f"{name} {verdict} in {time.monotonic() - started:.1f} s; full log: {log}", flush=True)
     return code
 
 
-def _follow(command: list[str], environment: dict[str, str], log: Path, started: float) -> int:
+def follow(command: list[str], environment: dict[str, str], log: Path, started: float) -> int:
     """Runs a command; its whole output goes to the log, what people want to see to the terminal."""
     with (
         log.open("w") as file,

@@ -24,22 +24,33 @@ class Mechanism:
         table: The column's table.
         column: The column.
         inputs: What it was computed from: "state", "parent:<key column>.<column>",
-            "own:<column>", "history:<table>.<column>.<aggregate>", "time".
+            "own:<column>", "history:<table>.<column>.<aggregate>" (of the owner's earlier rows; with
+            "@<key column>" after it, of those of another key's parent), "time".
         signal: The share of its variance that the inputs explain, from 0 to 1.
+        missing: What decides which of its values are missing, "own:<column>" of another column or
+            of itself; None where nothing or chance does.
     """
 
     table: str
     column: str
     inputs: tuple[str, ...]
     signal: float
+    missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the third stage makes: the columns by table, and how they came to be."""
+    """What the third stage makes.
+
+    Attributes:
+        values: The columns by table.
+        mechanisms: How they came to be.
+        dropped: Columns of the blueprint that were not made, and that the database does not have.
+    """
 
     values: Mapping[str, Mapping[str, pl.Series]]
     mechanisms: tuple[Mechanism, ...] = ()
+    dropped: tuple[Place, ...] = ()
 
 
 class Layout(Protocol):

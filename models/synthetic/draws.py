@@ -130,6 +130,20 @@ class Choice(Generic[Value]):
         return self.values[int(np.searchsorted(weights, generator.random() * weights[-1]))]
 
 
+def sample_within(
+    name: str, draw: Draw[float], generator: np.random.Generator, low: float, high: float
+) -> float:
+    """A value of a parameter that makes sense from `low` to `high`, both included.
+
+    Raises:
+        ValueError: The drawn value lies outside; the message names the parameter.
+    """
+    value = draw.sample(generator)
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be from {low:g} to {high:g} (got {value:g} from {draw})")
+    return float(value)
+
+
 def _check_order(draw: Any, low: float, high: float) -> None:
     if low > high:
         raise ValueError(f"{draw}: low must not be greater than high")

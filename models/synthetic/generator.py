@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -37,11 +38,28 @@ def generate(
     blueprint = generator.layout(streams.child("layout"))
     rows = generator.rows(blueprint, streams.child("rows"))
     columns = generator.columns(blueprint, rows, streams.child("columns"), interventions or {})
+    return assemble(blueprint, rows, columns, seed)
+
+
+def assemble(
+    blueprint: Blueprint, rows: Mapping[str, Rows], columns: Columns, seed: int
+) -> SyntheticDatabase:
+    """The database of what the three stages made; its tables hold keys, times and columns."""
+    blueprint = _without(blueprint, columns.dropped)
     tables = {
         table.name: _frame(blueprint, table, rows[table.name], columns)
         for table in blueprint.tables
     }
     return SyntheticDatabase(blueprint, tables, rows, columns.mechanisms, seed)
+
+
+def _without(blueprint: Blueprint, dropped: Collection[Place]) -> Blueprint:
+    """The blueprint without some columns."""
+    tables = [
+        replace(table, columns=tuple(c for c in table.columns if (table.name, c.name) not in dropped))
+        for table in blueprint.tables
+    ]
+    return replace(blueprint, tables=tuple(tables)) if dropped else blueprint
 
 
 def _frame(blueprint: Blueprint, table: TablePlan, rows: Rows, columns: Columns) -> pl.DataFrame:

@@ -23,11 +23,14 @@ class Rows:
         states: Latent states, float64 [rows, knots, dimensions]: an activity has one knot; an
             entity's state moves in straight lines from knot to knot, which lie evenly from 0 to 1.
             Never emitted as a column.
+        ends: When each row ceases to be, as a share of the span, float64 [rows], infinite for what
+            outlives it; None for rows that do not end. Never emitted as a column.
     """
 
     times: Floats | None
     parents: Mapping[str, Indices]
     states: Floats
+    ends: Floats | None = None
 
     def __len__(self) -> int:
         """The number of rows."""

@@ -1,0 +1,168 @@
+"""From a trained candidate to rows of the bank: scores with their errors, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.artifacts.recipe import canonical_json
+from models.database.schema import Protocol, TaskType
+from models.dfs.feature_table import seeds_of
+from models.families.bundle import Bundle, load_bundle
+from models.families.candidate import Candidate
+from models.families.trial import TrialInputs, train_candidate
+from models.learning.rows import RowsToPredict
+from models.reporting.scores import score
+
+BOOTSTRAPS = 100
+
+
+def measure_candidate(
+    candidate: Candidate,
+    inputs: TrialInputs,
+    folder: Path,
+    *,
+    origin: str,
+    signals: Mapping[str, Any],
+    code_version: str,
+    graph: Any = None,
+    threads: int = 1,
+) -> list[dict[str, Any]]:
+    """Trains a candidate and scores it: a row a seed and protocol (see `BANK_SCHEMA`).
+
+    A candidate that fails leaves one row a protocol that says why.
+
+    Args:
+        candidate: What to train.
+        inputs: What from; its training table has the test rows too, where their labels are known.
+        folder: Receives the bundle.
+        origin: `real`, `synthetic` or `planted`.
+        signals: What is known of the task besides.
+        code_version: Of the code that trains.
+        graph: The temporal graph in memory, where the candidate reads one.
+        threads: Seeds trained at a time.
+    """
+    task = inputs.task
+    rows = inputs.training_table
+    common: dict[str, Any] = {
+        "database": inputs.schema.database,
+        "task": task.name,
+        "as_of": inputs.as_of,
+        "origin": origin,
+        "task_type": str(task.task_type),
+        "metric": str(task.metric),
+        **{f"{split}_rows": count for split, count in _counts(rows).items()},
+        "signals": canonical_json(dict(signals)),
+        "family": candidate.family,
+        "candidate": candidate.name,
+        "settings": canonical_json(asdict(candidate.config())),
+        "code_version": code_version,
+        "device": "cpu",
+    }
+    try:
+        trial = train_candidate(candidate, inputs, folder, threads)
+    except (ValueError, FloatingPointError, RuntimeError) as error:
+        failed = {"failure": f"{type(error).__name__}: {error}", "seed": 0}
+        return [common | failed | {"protocol": str(protocol)} for protocol in Protocol]
+    bundle = load_bundle(folder)
+    seeds = list(bundle.seeds)
+    found = []
+    for protocol in Protocol:
+        validation = _scores(bundle, inputs, "val", protocol, graph)
+        test = _scores(bundle, inputs, "test", protocol, graph)
+        for place, seed in enumerate(seeds):
+            found.append(
+                common
+                | {
+                    "protocol": str(protocol),
+                    "seed": int(seed),
+                    "validation": float(trial["validation_scores"][place][str(protocol)]),
+                    "validation_error": validation[place]["error"] if validation else None,
+                    "test": test[place]["score"] if test else None,
+                    "test_error": test[place]["error"] if test else None,
+                    "trivial_test": test[place]["trivial"] if test else None,
+                    "epochs": int(trial["best_rounds"][place][str(protocol)]),
+                    "seconds": round(trial["seconds"] / len(seeds), 2),
+                    "peak_megabytes": peak_megabytes(),
+                }
+            )
+    return found
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held so far, in MB."""
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+
+
+def _counts(rows: pl.DataFrame) -> dict[str, int]:
+    known = rows.filter(pl.col("label").is_not_null())
+    names = {"train": "train", "val": "validation", "test": "test"}
+    return {name: known.filter(pl.col("split") == split).height for split, name in names.items()}
+
+
+def _scores(
+    bundle: Bundle, inputs: TrialInputs, split: str, protocol: Protocol, graph: Any
+) -> list[dict[str, float]]:
+    """Per seed the score of a split, its bootstrap error and the trivial predictor's score."""
+    task, table = inputs.task, inputs.training_table
+    known = table.filter(pl.col("label").is_not_null())
+    rows = known.filter(pl.col("split") == split)
+    if rows.is_empty():
+        return []
+    asked = RowsToPredict(
+        seeds=seeds_of(rows, task, inputs.as_of, protocol),
+        tables=inputs.tables,
+        features=inputs.features.under(protocol) if inputs.features is not None else None,
+        label_history=known.select("entity", "cutoff_time", "label"),
+        graph=graph,
+        threads=1,
+    )
+    raw = bundle.predict(asked, protocol)
+    labels = bundle.labels.transform(rows["label"])
+    classes = list(range(len(bundle.labels.classes)))
+    base = np.asarray(bundle.record["baseline"])
+    trivial = np.broadcast_to(base, (labels.size, base.size))
+    if task.task_type != TaskType.MULTICLASS_CLASSIFICATION:
+        trivial = trivial[:, 0]
+
+    def measure(truth: np.ndarray, predictions: np.ndarray) -> float:
+        return float(score(task.task_type, truth, predictions, classes=classes)[str(task.metric)])
+
+    return [
+        {
+            "score": _or_nan(measure, labels, predictions),
+            "error": bootstrap_error(measure, labels, predictions),
+            "trivial": _or_nan(measure, labels, trivial),
+        }
+        for predictions in raw
+    ]
+
+
+def bootstrap_error(measure: Any, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The standard deviation of a score over resampled rows; NaN where it is rarely defined."""
+    generator = np.random.default_rng(0)
+    draws = generator.integers(labels.size, size=(BOOTSTRAPS, labels.size))
+    scores = np.array([_or_nan(measure, labels[rows], predictions[rows]) for rows in draws])
+    defined = scores[~np.isnan(scores)]
+    return float(defined.std(ddof=1)) if defined.size > BOOTSTRAPS // 2 else float("nan")
+
+
+def _or_nan(measure: Any, labels: np.ndarray, predictions: np.ndarray) -> float:
+    try:
+        return float(measure(labels, predictions))
+    except (ValueError, KeyError):
+        return float("nan")
+
+
+def plain_settings(text: str) -> dict[str, Any]:
+    """The settings or signals of a bank row."""
+    return dict(json.loads(text))

@@ -1,0 +1,1 @@
+"""Is a database realistic? Its degrees, dependences and tasks in figures, next to other databases."""

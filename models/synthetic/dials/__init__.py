@@ -1,0 +1,1 @@
+"""Planted databases: one forecast task each, whose difficulty is set by dials."""
