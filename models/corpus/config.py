@@ -24,8 +24,8 @@ class CorpusConfig:
         preset: The generator of the first kind of databases.
         depth: Of the DFS features.
         model_seeds: Models of each candidate.
-        seconds: Training of the network of one model stops after so many; a task that has spent
-            twice as many on a candidate leaves the rest out.
+        seconds: The training of one network stops after so many, with its best state so far; trees
+            need no such limit.
     """
 
     databases: int = 20

@@ -56,7 +56,9 @@ def assemble(
 def _without(blueprint: Blueprint, dropped: Collection[Place]) -> Blueprint:
     """The blueprint without some columns."""
     tables = [
-        replace(table, columns=tuple(c for c in table.columns if (table.name, c.name) not in dropped))
+        replace(
+            table, columns=tuple(c for c in table.columns if (table.name, c.name) not in dropped)
+        )
         for table in blueprint.tables
     ]
     return replace(blueprint, tables=tuple(tables)) if dropped else blueprint

@@ -108,9 +108,7 @@ def _table(table: TablePlan) -> Table:
             Column(table.time_column, "TIMESTAMP", SemanticType.TIMESTAMP, declared=True)
         )
     columns += [
-        Column(
-            column.name, SQL_TYPES[column.kind], SEMANTIC_TYPES[column.kind], declared=True
-        )
+        Column(column.name, SQL_TYPES[column.kind], SEMANTIC_TYPES[column.kind], declared=True)
         for column in table.columns
     ]
     return Table(table.name, tuple(columns), (table.primary_key,), table.time_column)
