@@ -27,10 +27,12 @@ KEYS = {
     *(f"shop/{table}/task_vectors" for table in ("customers", "products")),
     "shop/temporal_graph",
     *(f"shop/pretrained_encoder/{objective}" for objective in OBJECTIVES),
+    "synthetic/corpus",
 }
 JOBS = {
     *(f"shop__{kind}" for kind in ("pipeline", "retrain", "score")),
     *(f"shop__{task}__{kind}" for task in TASKS for kind in ("pipeline", "retrain", "score")),
+    "synthetic_corpus",
 }
 
 
@@ -66,7 +68,8 @@ def test_every_asset_has_a_description_and_kinds(shop: Any):
 
 def test_groups_sort_in_the_order_of_the_pipeline(shop: Any):
     groups = sorted({spec.group_name for spec in specs(shop)})
-    assert groups == [f"shop_{number}_{stage}" for number, stage in enumerate(STAGES, start=1)]
+    stages = [f"shop_{number}_{stage}" for number, stage in enumerate(STAGES, start=1)]
+    assert groups == [*stages, "synthetic_corpus"]
     order = {spec.key: groups.index(spec.group_name) for spec in specs(shop)}
     for spec in specs(shop):
         for dependency in spec.deps:
