@@ -69,6 +69,7 @@ class PretrainingStageConfig(StageConfig):
     max_seconds: float | None = Field(
         None, description="Budget; a run that it cuts short cannot be repeated to the bit."
     )
+    max_gigabytes: float | None = Field(None, description="Budget of memory while training.")
     device: str = Field("auto", description="auto, cpu or cuda.")
 
 
@@ -107,6 +108,7 @@ def pretraining_config(objective: str, config: PretrainingStageConfig) -> "Pretr
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             max_seconds=config.max_seconds,
+            max_gigabytes=config.max_gigabytes,
             seed=config.seed,
         )
     except ValueError as fault:

@@ -24,8 +24,8 @@ class LoopConfig:
     an exponential moving average of the weights: with one, the average is what is validated and
     kept, and training goes on from the weights themselves (0: no average; Polyak & Juditsky,
     "Acceleration of stochastic approximation by averaging", 1992). Training stops after `patience`
-    epochs without a better value of any watched metric (None: never), or after `max_seconds`
-    (None: never), checked at every step.
+    epochs without a better value of any watched metric (None: never), or when `max_seconds` are spent
+    or more than `max_gigabytes` are held (None: never), checked at every step.
 
     `precision` of the training steps: `auto` is bfloat16 on an accelerator that has it, float32
     elsewhere; validation is in float32 always, as predictions are. `compile`: `auto` compiles the
@@ -45,6 +45,7 @@ class LoopConfig:
     precision: str = "auto"
     compile: str = "never"
     max_seconds: float | None = None
+    max_gigabytes: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +74,7 @@ class LoopConfig:
             ("clip_norm", self.clip_norm),
             ("patience", self.patience),
             ("max_seconds", self.max_seconds),
+            ("max_gigabytes", self.max_gigabytes),
         ):
             if limit is not None and limit <= 0:
                 raise ValueError(f"{what} must be positive or None (got {limit})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 
 
@@ -32,6 +33,13 @@ def choose_device(name: str = "auto") -> torch.device:
             "devices here; use auto or cpu, or install a torch build for the machine's GPU"
         )
     return device
+
+
+def held_gigabytes(device: torch.device) -> float:
+    """The memory that is held right now, in GB: tensors on an accelerator, on a CPU the process."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / 1e9
+    return float(psutil.Process().memory_info().rss) / 1e9
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from models.learning.checkpoint import (
     save_checkpoint,
 )
 from models.learning.config import LoopConfig, epoch_seed, learning_rate_at
+from models.learning.device import held_gigabytes
 
 Progress = Callable[[str], None]
 
@@ -135,6 +136,7 @@ class _Run:
         self.average = [p.detach().clone() for p in self.parameters] if config.averaging else []
         self.fit = Fit()
         self.steps = 0
+        self.most_gigabytes = 0.0
 
     def resume(self) -> None:
         """Takes up the folder's checkpoint, if it is one of this run."""
@@ -184,7 +186,7 @@ class _Run:
                 totals[name] = totals.get(name, 0.0) + value
             steps += 1
             self.steps = steps
-            if self._seconds_left(started) <= 0:
+            if self._seconds_left(started) <= 0 or self._over_memory():
                 break
         if steps == 0:
             raise ValueError(f"epoch {epoch} has no training batch; are there training rows?")
@@ -259,7 +261,18 @@ class _Run:
             return f"no watched metric gained for {since} epochs"
         if self._seconds_left(time.monotonic()) <= 0:
             return f"the {self.config.max_seconds} seconds are spent"
+        if self.most_gigabytes > (self.config.max_gigabytes or math.inf):
+            return (
+                f"{self.most_gigabytes:.1f} GB were held, more than the {self.config.max_gigabytes} "
+                "allowed; lower batch_size or fan_out"
+            )
         return ""
+
+    def _over_memory(self) -> bool:
+        if self.config.max_gigabytes is None:
+            return False
+        self.most_gigabytes = max(self.most_gigabytes, held_gigabytes(self.device))
+        return self.most_gigabytes > self.config.max_gigabytes
 
     def _seconds_left(self, started: float) -> float:
         if self.config.max_seconds is None:

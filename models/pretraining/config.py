@@ -100,6 +100,7 @@ class PretrainingConfig:
     patience: int | None = 5
     precision: str = "auto"
     max_seconds: float | None = None
+    max_gigabytes: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -157,5 +158,6 @@ class PretrainingConfig:
             patience=self.patience,
             precision=self.precision,
             max_seconds=self.max_seconds,
+            max_gigabytes=self.max_gigabytes,
             seed=self.seed,
         )

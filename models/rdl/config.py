@@ -24,7 +24,7 @@ class RDLConfig:
     `initialisation` is "scratch" or the name of a pretraining objective. `seeds` networks are
     trained, numbered from `first_seed`. A batch has `batch_size` examples, or a twentieth of them
     where there are few (but no less than 32): `patience` counts epochs, and an epoch of one step is
-    none.
+    none. `max_seconds` and `max_gigabytes` are budgets of each seed's training.
     """
 
     convolution: str = "sage"
@@ -59,6 +59,7 @@ class RDLConfig:
     precision: str = "auto"
     compile: str = "never"
     max_seconds: float | None = None
+    max_gigabytes: float | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -114,5 +115,6 @@ class RDLConfig:
             precision=self.precision,
             compile=self.compile,
             max_seconds=self.max_seconds,
+            max_gigabytes=self.max_gigabytes,
             seed=seed,
         )

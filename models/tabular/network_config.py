@@ -43,8 +43,8 @@ class NetworkConfig:
 
     `max_columns` keeps the columns with the most mutual information with the training labels (None:
     all); flags of missing values come on top. `max_categories` is how many values of a category are
-    told apart. `max_seconds` is a budget for each seed; with one, results depend on the machine's
-    speed. `device` is `auto`, `cpu` or `cuda`.
+    told apart. `max_seconds` and `max_gigabytes` are budgets for each seed; with the first, results
+    depend on the machine's speed. `device` is `auto`, `cpu` or `cuda`.
     """
 
     architecture: str = "resnet"
@@ -63,6 +63,7 @@ class NetworkConfig:
     max_columns: int | None = None
     max_categories: int = 30
     max_seconds: float | None = None
+    max_gigabytes: float | None = None
     precision: str = "auto"
     device: str = "auto"
 
@@ -104,5 +105,6 @@ class NetworkConfig:
             patience=self.patience,
             precision=self.precision,
             max_seconds=self.max_seconds,
+            max_gigabytes=self.max_gigabytes,
             seed=seed,
         )

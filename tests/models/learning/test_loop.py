@@ -15,6 +15,7 @@ import torch
 
 from models.learning.checkpoint import FILE, read_checkpoint
 from models.learning.config import LoopConfig, epoch_seed, learning_rate_at
+from models.learning.device import held_gigabytes
 from models.learning.loop import fit
 from tests.models.learning.small import CONFIG, Line, errors
 
@@ -161,6 +162,22 @@ def test_the_budget_of_seconds_stops_training_in_the_middle_of_an_epoch(monkeypa
     found = fit(Slow(), replace(CONFIG, max_seconds=4.5), CPU)
     assert [entry["steps"] for entry in found.history] == [3, 2]
     assert "seconds are spent" in found.stopped
+
+
+def test_the_budget_of_memory_stops_training_and_keeps_the_best_state(monkeypatch):
+    held = iter([1.0, 1.0, 1.5, 1.5, 2.5])
+    monkeypatch.setattr("models.learning.loop.held_gigabytes", lambda device: next(held))
+    found = fit(Line(), replace(CONFIG, max_gigabytes=2.0), CPU)
+    assert [entry["steps"] for entry in found.history] == [3, 2]
+    assert "2.5 GB were held, more than the 2.0 allowed" in found.stopped
+    assert found.best_states
+
+
+def test_memory_is_told_in_gigabytes():
+    before = held_gigabytes(CPU)
+    block = torch.ones(60_000_000)
+    assert 0.2 < held_gigabytes(CPU) - before < 0.3
+    del block
 
 
 def test_gradients_are_clipped():
