@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from assets.corpus import CorpusStageConfig, corpus_folder
 from models.settings import Settings
@@ -24,11 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     config = {"ops": {"synthetic__corpus": {"config": given}}}
     command = [sys.executable, "-m", "dagster", "job", "execute"]
     command += ["-m", "orchestration.definitions", "-j", CORPUS_JOB]
-    command += ["--config-json", json.dumps(config)]
     log = settings.home / "logs" / f"{CORPUS_JOB}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    code = follow(command, prepare_environment(settings), log, time.monotonic())
-    print(f"bank: {corpus_folder(settings) / 'bank'}; full log: {log}")
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "config.json"
+        file.write_text(json.dumps(config))
+        command += ["-c", str(file)]
+        code = follow(command, prepare_environment(settings), log, time.monotonic())
+    verdict = "finished" if code == 0 else f"FAILED (exit code {code})"
+    print(f"corpus {verdict}; bank: {corpus_folder(settings) / 'bank'}; full log: {log}")
     return code
 
 
