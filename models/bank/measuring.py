@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 from collections.abc import Mapping
@@ -14,11 +13,13 @@ import numpy as np
 import polars as pl
 
 from models.artifacts.recipe import canonical_json
-from models.database.schema import Protocol, TaskType
+from models.database.schema import Protocol
 from models.dfs.feature_table import seeds_of
 from models.families.bundle import Bundle, load_bundle
 from models.families.candidate import Candidate
+from models.families.prediction import trivial_predictions
 from models.families.trial import TrialInputs, train_candidate
+from models.learning.device import choose_device
 from models.learning.rows import RowsToPredict
 from models.reporting.scores import score
 
@@ -65,7 +66,6 @@ def measure_candidate(
         "candidate": candidate.name,
         "settings": canonical_json(asdict(candidate.config())),
         "code_version": code_version,
-        "device": "cpu",
     }
     try:
         trial = train_candidate(candidate, inputs, folder, threads)
@@ -74,6 +74,7 @@ def measure_candidate(
         return [common | failed | {"protocol": str(protocol)} for protocol in Protocol]
     bundle = load_bundle(folder)
     seeds = list(bundle.seeds)
+    device = str(choose_device(getattr(candidate.config(), "device", "cpu")))
     found = []
     for protocol in Protocol:
         validation = _scores(bundle, inputs, "val", protocol, graph)
@@ -92,6 +93,7 @@ def measure_candidate(
                     "epochs": int(trial["best_rounds"][place][str(protocol)]),
                     "seconds": round(trial["seconds"] / len(seeds), 2),
                     "peak_megabytes": peak_megabytes(),
+                    "device": device,
                 }
             )
     return found
@@ -129,10 +131,7 @@ def _scores(
     raw = bundle.predict(asked, protocol)
     labels = bundle.labels.transform(rows["label"])
     classes = list(range(len(bundle.labels.classes)))
-    base = np.asarray(bundle.record["baseline"])
-    trivial = np.broadcast_to(base, (labels.size, base.size))
-    if task.task_type != TaskType.MULTICLASS_CLASSIFICATION:
-        trivial = trivial[:, 0]
+    trivial = trivial_predictions(bundle, labels.size)
 
     def measure(truth: np.ndarray, predictions: np.ndarray) -> float:
         return float(score(task.task_type, truth, predictions, classes=classes)[str(task.metric)])
@@ -161,8 +160,3 @@ def _or_nan(measure: Any, labels: np.ndarray, predictions: np.ndarray) -> float:
         return float(measure(labels, predictions))
     except (ValueError, KeyError):
         return float("nan")
-
-
-def plain_settings(text: str) -> dict[str, Any]:
-    """The settings or signals of a bank row."""
-    return dict(json.loads(text))

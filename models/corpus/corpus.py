@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -90,8 +90,3 @@ def _note(notes: Path, unit: Unit) -> dict[str, Any]:
 
 def _in_words(note: dict[str, Any]) -> str:
     return note["error"] or f"{note['tasks']} tasks, {note['rows']} rows"
-
-
-def planned_names(config: CorpusConfig) -> Sequence[str]:
-    """Names of the databases of a corpus."""
-    return [unit.name for unit in units(config)]

@@ -151,10 +151,7 @@ def score_rows(
         return []
     labels, raw = labels[known], raw[:, known]
     classes = list(range(len(bundle.labels.classes)))
-    trivial = np.broadcast_to(
-        np.asarray(bundle.record["baseline"]), (labels.size, len(bundle.record["baseline"]))
-    )
-    trivial = trivial[:, 0] if task.task_type != TaskType.MULTICLASS_CLASSIFICATION else trivial
+    trivial = trivial_predictions(bundle, labels.size)
 
     def measure(predictions: np.ndarray) -> dict[str, float]:
         measured = score(task.task_type, labels, predictions, classes=classes)
@@ -179,6 +176,14 @@ def score_rows(
         for name in METRIC_NAMES[task.task_type]
         if name in ensemble
     ]
+
+
+def trivial_predictions(bundle: Bundle, rows: int) -> np.ndarray:
+    """The baseline's prediction for so many rows: shape (rows,), or (rows, classes)."""
+    base = np.asarray(bundle.record["baseline"])
+    found = np.broadcast_to(base, (rows, base.size))
+    is_multiclass = bundle.task.task_type == TaskType.MULTICLASS_CLASSIFICATION
+    return found if is_multiclass else found[:, 0]
 
 
 def write_submission(schema: RelationalSchema, task: Task, folder: Path) -> Path:

@@ -166,3 +166,16 @@ class Blueprint:
     def children(self, name: str) -> Iterator[tuple[TablePlan, KeyPlan]]:
         """Tables with their keys that point at a table, in order."""
         return ((t, key) for t in self.tables for key in t.keys if key.parent == name)
+
+
+def check_split(validation: float, test: float) -> None:
+    """Checks where validation and the test begin, as shares of a database's span.
+
+    Raises:
+        ValueError: They are not 0 < validation < test < 1.
+    """
+    if not 0 < validation < test < 1:
+        raise ValueError(
+            "validation and test are shares of the span: 0 < validation < test < 1 (got "
+            f"{validation}, {test})"
+        )

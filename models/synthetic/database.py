@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
@@ -111,12 +111,3 @@ class SyntheticDatabase:
     rows: Mapping[str, Rows]
     mechanisms: tuple[Mechanism, ...]
     seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Which database to make: a seed, a generator and interventions on its columns."""
-
-    generator: Generator
-    seed: int
-    interventions: Mapping[Place, float] = field(default_factory=dict)

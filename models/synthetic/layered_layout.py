@@ -20,6 +20,7 @@ from models.synthetic.blueprint import (
     KeyPlan,
     TableKind,
     TablePlan,
+    check_split,
 )
 from models.synthetic.draws import (
     Choice,
@@ -92,11 +93,7 @@ class LayeredLayout:
     test: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.validation < self.test < 1:
-            raise ValueError(
-                "validation and test are shares of the span: 0 < validation < test < 1 (got "
-                f"{self.validation}, {self.test})"
-            )
+        check_split(self.validation, self.test)
 
     def __call__(self, streams: Streams) -> Blueprint:
         """A blueprint: `entity_<n>` tables first, `activity_<n>` tables after them."""

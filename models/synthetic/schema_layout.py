@@ -23,6 +23,7 @@ from models.synthetic.blueprint import (
     KeyPlan,
     TableKind,
     TablePlan,
+    check_split,
 )
 from models.synthetic.database import Place
 from models.synthetic.ddl import parse_ddl
@@ -150,11 +151,7 @@ class SchemaLayout:
     test: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.validation < self.test < 1:
-            raise ValueError(
-                "validation and test are shares of the span: 0 < validation < test < 1 (got "
-                f"{self.validation}, {self.test})"
-            )
+        check_split(self.validation, self.test)
         if faults := [*self._unknown(), *faults_of(self._made())]:
             raise SchemaError(self.name, faults)
 

@@ -14,6 +14,7 @@ from models.synthetic.blueprint import (
     KeyPlan,
     TableKind,
     TablePlan,
+    check_split,
 )
 from models.synthetic.draws import Choice, Draw, Integer, PowerLawInteger
 from models.synthetic.plurel.graphs import (
@@ -64,11 +65,7 @@ class PluRelLayout:
     test: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.validation < self.test < 1:
-            raise ValueError(
-                "validation and test are shares of the span: 0 < validation < test < 1 (got "
-                f"{self.validation}, {self.test})"
-            )
+        check_split(self.validation, self.test)
         if (self.last - self.first).days < SHORTEST_DAYS:
             raise ValueError(
                 f"from first to last there must be {SHORTEST_DAYS} days or more (got {self.first} "
