@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,21 @@ class FeatureTable:
     definitions: tuple[Feature, ...]
     features: pl.DataFrame
     frozen: pl.DataFrame
+
+    def within(self, depth: int | None) -> FeatureTable:
+        """The table with the features alone whose path has at most so many keys; None for all.
+
+        Raises:
+            ValueError: There is no such feature.
+        """
+        if depth is None:
+            return self
+        kept = tuple(f for f in self.definitions if len(f.path) <= depth)
+        if not kept:
+            raise ValueError(
+                f"none of the {len(self.definitions)} features has depth {depth} or less"
+            )
+        return replace(self, definitions=kept)
 
     def under(self, protocol: Protocol) -> pl.DataFrame:
         """The features of all rows under a protocol, in row_id order."""

@@ -27,7 +27,8 @@ class LightGBMConfig:
     under either protocol after which a model stops, `rounds` the most trees it may have. Categories
     are held back (`max_categories`, `cat_smooth`, `cat_l2`, `min_data_per_group`): in a relational
     database most of them name rows elsewhere, and LightGBM's defaults learn those by heart. A leaf
-    has at least `min_data_in_leaf` rows, or a tenth of them where there are few.
+    has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
+    path of the features that are read (None: all that there are).
     """
 
     seeds: int = 5
@@ -43,6 +44,7 @@ class LightGBMConfig:
     cat_smooth: float = 50.0
     cat_l2: float = 50.0
     min_data_per_group: int = 200
+    depth: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

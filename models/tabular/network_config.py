@@ -41,6 +41,7 @@ class NetworkConfig:
     A batch has `batch_size` rows, or a twentieth of the training rows where these are few (but no
     less than 32): an epoch of a handful of steps would make `patience` a matter of luck.
 
+    `depth` is the longest path of the features that are read (None: all that there are).
     `max_columns` keeps the columns with the most mutual information with the training labels (None:
     all); flags of missing values come on top. `max_categories` is how many values of a category are
     told apart. `max_seconds` and `max_gigabytes` are budgets for each seed; with the first, results
@@ -60,6 +61,7 @@ class NetworkConfig:
     patience: int = 10
     schedule: str = "constant"
     warm_up_steps: int = 20
+    depth: int | None = None
     max_columns: int | None = None
     max_categories: int = 30
     max_seconds: float | None = None

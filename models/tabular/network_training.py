@@ -50,6 +50,7 @@ def train_network_bundle(
     Returns:
         Metadata: rows, kept features, validation scores and best epochs by seed.
     """
+    table = table.within(config.depth)
     data = prepare(task, training_table, table, config.max_categories)
     if config.max_columns is not None:
         data = data.most_informative(task, config.max_columns)

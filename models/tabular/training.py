@@ -34,6 +34,7 @@ def train_bundle(
     Returns:
         Metadata: rows, kept features, validation scores and best rounds by seed, importances.
     """
+    table = table.within(config.depth)
     data = prepare(task, training_table, table, config.max_categories)
     models = train(
         data.matrices,
