@@ -47,6 +47,7 @@ def corpus(
     """Makes what is not there yet."""
     from models.corpus.config import CorpusConfig
     from models.corpus.corpus import make_corpus
+    from models.corpus.dial_study import dial_effects, dial_table, draw_dials
     from models.corpus.study import draw_gaps, gaps, read_corpus
 
     plain = config.model_dump()
@@ -59,6 +60,12 @@ def corpus(
     summary = make_corpus(settings, folder, workers, context.log.info)
     found = gaps(read_corpus(folder))
     (folder / "gaps.png").write_bytes(draw_gaps(found))
+    dials = dial_table(found.filter(found["protocol"] == "rolling"))
+    about_dials: dict[str, Any] = {}
+    if not dials.is_empty():
+        (folder / "dials.png").write_bytes(draw_dials(dials))
+        effects = table_metadata(dial_effects(dials).to_dicts())
+        about_dials = {"gaps by dial": image(folder / "dials.png"), "effects of dials": effects}
     return dg.MaterializeResult(
         metadata={
             "databases": summary["databases"],
@@ -69,6 +76,7 @@ def corpus(
                 {"database": name, "why": why} for name, why in summary["failed"].items()
             ),
             "gaps": image(folder / "gaps.png"),
+            **about_dials,
             "folder": dg.MetadataValue.path(str(folder)),
         }
     )

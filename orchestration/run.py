@@ -18,6 +18,7 @@ from pathlib import Path
 from assets.workplace import as_of_fault
 from models.database.dbt import load_manifest
 from models.database.dbt_folder import DeclarationError, identifier
+from models.database.importer import is_synthetic
 from models.database.manifest import Declaration, read_databases
 from models.database.schema import RelationalSchema
 from models.database.source import location_variable, newest_event
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make run", description=__doc__.splitlines()[0])
     parser.add_argument("--source", required=True, help="RelBench folder or hub name, database URL, "
-                        "file or folder, or the name of a declared database")  # fmt: skip
+                        "file or folder, synthetic:seed=7, or a declared database")  # fmt: skip
     parser.add_argument("--task", default="", help="one task (default: every task)")
     parser.add_argument("--as-of", default="", help="date or dates, comma-separated (YYYY-MM-DD)")
     parser.add_argument("--config", default="", help="YAML file with the stages' run config")
@@ -124,7 +125,7 @@ def find_or_import(settings: Settings, source: str) -> tuple[RelationalSchema, s
     try:
         return _import(settings, declared, source)
     except DeclarationError as error:
-        if Path(source).expanduser().exists():
+        if Path(source).expanduser().exists() or is_synthetic(source):
             raise
         names = ", ".join(declared) or "none"
         raise DeclarationError(f"{error}\nDatabases that are declared: {names}.") from error
@@ -154,6 +155,14 @@ def _declared(settings: Settings) -> dict[str, Declaration]:
 
 
 def _imported_before(declared: dict[str, Declaration], source: str) -> Declaration | None:
+    if is_synthetic(source):
+        from models.synthetic.options import SyntheticOptions
+
+        wanted = SyntheticOptions.from_location(source).declaration()
+        for declaration in declared.values():
+            if replace(declaration.schema.source, tables=()) == wanted:
+                return declaration
+        return None
     path = Path(source).expanduser()
     places = {source, str(path.resolve())} if path.exists() else {source}
     for declaration in declared.values():

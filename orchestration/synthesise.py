@@ -17,12 +17,10 @@ from models.database.dbt import load_manifest
 from models.database.dbt_folder import DeclarationError, identifier
 from models.database.manifest import read_databases
 from models.settings import Settings
-from models.synthetic.database import Place
 from models.synthetic.folders import Folders, make_folders
+from models.synthetic.options import DEFAULT_PRESET, left_out, rows_by_table
 from models.synthetic.presets import preset
-from models.synthetic.schema_layout import ColumnChoice, SchemaLayout, TableChoice
-
-DEFAULT_PRESET = "relforge"
+from models.synthetic.schema_layout import SchemaLayout
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,8 +98,7 @@ def _wanted(options: argparse.Namespace) -> Folders:
 
 def _layout(options: argparse.Namespace) -> SchemaLayout | None:
     """The layout of a given schema; None where the preset makes schemas up too."""
-    rows = {name: TableChoice(rows=count) for name, count in _rows(options.rows).items()}
-    without = {place: ColumnChoice(left_out=True) for place in _places(options.without)}
+    rows, without = rows_by_table(options.rows), left_out(options.without)
     if options.schema:
         path = Path(options.schema).expanduser()
         return SchemaLayout.from_ddl(
@@ -121,30 +118,6 @@ def _layout(options: argparse.Namespace) -> SchemaLayout | None:
             "--rows and --without need tables that are known: give --schema or --like with them"
         )
     return None
-
-
-def _rows(text: str) -> dict[str, int]:
-    found = {}
-    for part in _parts(text):
-        table, _, count = part.rpartition("=")
-        if not table or not count.isdecimal() or int(count) < 1:
-            raise ValueError(f"--rows: {part!r} is not of the form table=1000")
-        found[table.strip()] = int(count)
-    return found
-
-
-def _places(text: str) -> list[Place]:
-    found = []
-    for part in _parts(text):
-        table, _, column = part.rpartition(".")
-        if not table or not column:
-            raise ValueError(f"--without: {part!r} is not of the form table.column")
-        found.append((table, column))
-    return found
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from models.database.attach import AttachedDatabase
     from models.database.relbench_import import RelBenchDeclaration
 
+SYNTHETIC_TASKS = 5
+"""Tasks are drawn as often as for so many of them, even where fewer are wanted."""
 URL = re.compile(r"^(postgres(ql)?|mysql|sqlite|duckdb|env):", re.IGNORECASE)
 
 
@@ -37,14 +40,16 @@ class Import:
 
 
 def kind_of(location: str) -> str:
-    """`relbench` or `attached`: how a location is read.
+    """`synthetic`, `relbench` or `attached`: how a location is read.
 
-    A folder with manifest.yaml, or a name that is no path, is RelBench's; URLs, files and other
-    folders are attached.
+    `synthetic:...` is generated; a folder with manifest.yaml, or a name that is no path, is
+    RelBench's; URLs, files and other folders are attached.
 
     Raises:
         DeclarationError: a path that does not exist.
     """
+    if is_synthetic(location):
+        return "synthetic"
     if URL.match(location):
         return "attached"
     path = Path(location).expanduser()
@@ -60,9 +65,15 @@ def kind_of(location: str) -> str:
     if looks_like_path:
         raise DeclarationError(
             f"{location} does not exist. SOURCE is a RelBench folder or hub name, a database URL, a "
-            "DuckDB or SQLite file, a folder of Parquet or CSV files, or a declared database."
+            "DuckDB or SQLite file, a folder of Parquet or CSV files, synthetic:seed=<number>, or a "
+            "declared database."
         )
     return "relbench"
+
+
+def is_synthetic(location: str) -> bool:
+    """Whether a location is `synthetic:...`, the options of a database that is to be made."""
+    return location.startswith("synthetic:")
 
 
 def import_database(location: str, project: Path) -> Import:
@@ -71,13 +82,55 @@ def import_database(location: str, project: Path) -> Import:
     Raises:
         DeclarationError: the location or its manifests are faulty, or the name is taken.
         SourceError: an attached database cannot be reached.
+        ValueError: the SQL file of a synthetic database's schema has faults.
     """
-    kind = kind_of(location)
-    return (
-        _import_relbench(location, project)
-        if kind == "relbench"
-        else _import_attached(location, project)
+    read = {
+        "synthetic": _import_synthetic,
+        "relbench": _import_relbench,
+        "attached": _import_attached,
+    }
+    return read[kind_of(location)](location, project)
+
+
+def _import_synthetic(location: str, project: Path) -> Import:
+    from models.database.relbench_import import task_model
+    from models.synthetic.draws import Fixed
+    from models.synthetic.generator import generate
+    from models.synthetic.options import SyntheticOptions
+    from models.synthetic.relational_schema import relational_schema
+    from models.synthetic.streams import Streams
+    from models.synthetic.tasks.grammar import Grammar
+    from models.synthetic.tasks.sample import sample_tasks
+
+    options = SyntheticOptions.from_location(location)
+    database = generate(options.generator(), options.seed)
+    # A task model labels windows; it has no form for the completion of a column.
+    forecasts = Grammar(autocomplete=Fixed(False))
+    streams = Streams(options.seed).child("tasks")
+    tries = 10 * max(SYNTHETIC_TASKS, options.tasks)
+    sample = sample_tasks(database, streams, options.tasks, forecasts, tries=tries)
+    tasks = [sampled.task for sampled in sample.tasks]
+    schema, raw_names = _with_identifiers(relational_schema(database.blueprint, tasks))
+    schema = replace(
+        schema,
+        database=options.name,
+        title=options.name,
+        description=f"A synthetic database, made from seed {options.seed}.",
+        source=options.declaration(),
     )
+    task_sql = {
+        task.name: task_model(f"{made.sql}", task, schema, database.tables)
+        for made, task in zip(tasks, schema.tasks, strict=True)
+    }
+    notes: tuple[str, ...] = ()
+    if len(tasks) < options.tasks:
+        reasons = ", ".join(f"{reason}: {times}" for reason, times in sample.rejected.items())
+        notes = (
+            f"{len(tasks)} of {options.tasks} tasks: no more of the {sample.tries} that were drawn "
+            f"are worth asking ({reasons}); take another seed or more rows, or add one in tasks/",
+        )
+    folder = write_database_folder(project, schema, task_sql, notes, raw_names)
+    return Import(schema, folder, notes)
 
 
 def _import_relbench(location: str, project: Path) -> Import:
@@ -147,7 +200,7 @@ def _advice(schema: RelationalSchema) -> tuple[str, ...]:
 
 
 def _with_identifiers(schema: RelationalSchema) -> tuple[RelationalSchema, dict[str, str]]:
-    """The schema with table names that dbt takes, and the raw name of each that was changed.
+    """The schema with names that dbt takes, and the raw name of each table that was changed.
 
     Raises:
         DeclarationError: two tables would get the same name.
@@ -165,8 +218,29 @@ def _with_identifiers(schema: RelationalSchema) -> tuple[RelationalSchema, dict[
         replace(key, table=names[key.table], parent=names[key.parent])
         for key in schema.foreign_keys
     )
+    tasks = tuple(
+        replace(
+            task,
+            name=name,
+            entity_table=names[task.entity_table],
+            hidden_columns=tuple((names[table], column) for table, column in task.hidden_columns),
+        )
+        for task, name in zip(schema.tasks, _task_names(schema, names.values()), strict=True)
+    )
     raw = {clean: name for name, clean in names.items() if clean != name}
-    return replace(schema, tables=tables, foreign_keys=keys), raw
+    return replace(schema, tables=tables, foreign_keys=keys, tasks=tasks), raw
+
+
+def _task_names(schema: RelationalSchema, tables: Iterable[str]) -> list[str]:
+    """An identifier for each task that no table has, nor a task before it."""
+    taken = list(tables)
+    names: list[str] = []
+    for task in schema.tasks:
+        plain = identifier(task.name)
+        numbered = (f"{plain}_{number}" for number in count(2))
+        names.append(next(name for name in chain([plain], numbered) if name not in taken))
+        taken.append(names[-1])
+    return names
 
 
 def _database_name(location: str) -> str:

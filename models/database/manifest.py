@@ -126,7 +126,7 @@ class _Reader:
         if not source.get("kind"):
             self._fault(
                 "sources: no source is declared; add config.meta.relforge.database.source with kind "
-                "(demo, relbench or attached) and location to _sources.yml"
+                "(demo, synthetic, relbench or attached) and location to _sources.yml"
             )
         return {
             "source": SourceDeclaration(

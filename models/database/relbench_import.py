@@ -100,7 +100,7 @@ def read_relbench(location: str) -> RelBenchDeclaration:
                 continue
             task = _task(dataset, manifest, schema)
             if manifest.sql:
-                task_sql[task.name] = _task_model(
+                task_sql[task.name] = task_model(
                     manifest.sql, task, schema, dataset.manifest.tables
                 )
             else:
@@ -285,8 +285,15 @@ def _task(dataset: RelBenchDataset, manifest: TaskManifest, schema: RelationalSc
     )
 
 
-def _task_model(sql: str, task: Task, schema: RelationalSchema, raw_names: Iterable[str]) -> str:
-    """The manifest's SQL as a task model: the same text, its window named by our macro."""
+def task_model(sql: str, task: Task, schema: RelationalSchema, raw_names: Iterable[str]) -> str:
+    """The SQL of a RelBench task as a task model: the same text, its window named by our macro.
+
+    Args:
+        sql: DuckDB SQL over the raw tables and `timestamps(timestamp)`, with '{timedelta}'.
+        task: The task as it is declared.
+        schema: The database, its tables named as they are staged.
+        raw_names: What the SQL calls the tables.
+    """
     body = _without_semicolon(sql)
     named = _references(body, schema)
     reads = [name for name in schema.table_names if name in named or name == task.entity_table]

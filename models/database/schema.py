@@ -166,8 +166,8 @@ class SourceTable:
 class SourceDeclaration:
     """Where the rows of a database come from.
 
-    `kind` is `demo`, `relbench` or `attached`; `location` a path, hub name or URL without secrets;
-    `tables` the raw tables that dbt's sources name.
+    `kind` is `demo`, `synthetic`, `relbench` or `attached`; `location` a path, hub name or URL
+    without secrets; `tables` the raw tables that dbt's sources name.
     """
 
     kind: str

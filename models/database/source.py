@@ -1,7 +1,7 @@
 """Raw tables: what a source holds, whether it has changed, and its copy as Parquet.
 
-Three kinds of source: the embedded demo, a RelBench folder or hub name, and anything that DuckDB
-attaches. All three end as one Parquet file per raw table, in a fixed row order.
+Four kinds of source: the embedded demo, a synthetic database, a RelBench folder or hub name, and
+anything that DuckDB attaches. All end as one Parquet file per raw table, in a fixed row order.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ from models.database.schema import RelationalSchema, SourceDeclaration
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+CHANGED_GENERATOR = (
+    "\nThe generator, its options or the SQL file changed after the database was declared; delete "
+    "its folder of the dbt project and run SOURCE=synthetic:... again."
+)
 
 
 class Source(Protocol):
@@ -49,7 +55,8 @@ def open_database_source(schema: RelationalSchema) -> Source:
     """The source that a database declares, at the location that the environment names if it does.
 
     Raises:
-        DeclarationError: unknown kind of source.
+        DeclarationError: unknown kind of source, or options that it does not have.
+        ValueError: the SQL file of a synthetic database's schema has faults.
         SourceError: it cannot be reached; the message says why.
     """
     location = os.environ.get(location_variable(schema.database), schema.source.location)
@@ -57,13 +64,17 @@ def open_database_source(schema: RelationalSchema) -> Source:
     schema = replace(schema, source=source)
     if source.kind == "demo":
         return DemoSource(source)
+    if source.kind == "synthetic":
+        from models.synthetic.source import SyntheticSource
+
+        return SyntheticSource(source)
     if source.kind == "relbench":
         return RelBenchSource(schema)
     if source.kind == "attached":
         return AttachedSource(source)
     raise DeclarationError(
         f"database {schema.database!r}: unknown kind of source {source.kind!r}; "
-        "one of demo, relbench, attached"
+        "one of demo, synthetic, relbench, attached"
     )
 
 
@@ -94,6 +105,7 @@ def check_tables(schema: RelationalSchema, source: Source) -> None:
         raise DeclarationError(
             f"database {schema.database!r}: the source {where} lacks what is declared:\n"
             + "\n".join(f"  - {fault}" for fault in faults)
+            + (CHANGED_GENERATOR if schema.source.kind == "synthetic" else "")
         )
 
 
@@ -153,8 +165,10 @@ class DemoSource:
         return self._tables
 
     def columns(self) -> dict[str, list[str]]:
-        """Column names of every table."""
-        return {name: frame.columns for name, frame in self._generate().items()}
+        """Column names of every table, as its schema declares them."""
+        from models.synthetic.shop import shop_layout
+
+        return {table.name: table.column_names for table in shop_layout().declared}
 
     def fingerprints(self, tables: tuple[str, ...]) -> dict[str, str]:
         """The generator's code and options stand for the content: it is deterministic."""

@@ -150,6 +150,8 @@ class Clocks:
         season: How far the rate swings, from 0 to below 1.
         cycles: How often it swings over the span.
         spikes: How many short bursts the table has.
+        served: The share of owners that surely have an activity, early in their lives, as far as
+            half of the activities suffice.
         burst: The share of activities that follow an earlier one of the same owner.
         burst_delay: How long after it, on average (exponential).
         habits: The share of owners whose activities lie at regular distances.
@@ -164,9 +166,10 @@ class Clocks:
     season: Draw[float] = Uniform(0.0, 0.8)
     cycles: Draw[float] = LogUniform(1.0, 60.0)
     spikes: Draw[int] = Integer(0, 3)
-    burst: Draw[float] = Uniform(0.0, 0.6)
-    burst_delay: Draw[float] = LogUniform(3e-4, 2e-2)
-    habits: Draw[float] = Uniform(0.0, 0.4)
+    served: Draw[float] = Uniform(0.7, 1.0)
+    burst: Draw[float] = Uniform(0.5, 0.95)
+    burst_delay: Draw[float] = LogUniform(3e-5, 5e-3)
+    habits: Draw[float] = Uniform(0.0, 0.3)
     jitter: Draw[float] = Uniform(0.0, 0.6)
     delay: Draw[float] = LogUniform(1e-4, 5e-2)
     delay_spread: Draw[float] = Uniform(0.3, 1.5)
@@ -224,6 +227,8 @@ class Clocks:
             # Nobody lives at that time: all of it happens to the last ones, as soon as they can.
             masses = (upper == upper.max()).astype(np.float64)
             upper = np.maximum(lower, upper)
+        served, debuts = self._debuts(rows, masses, rate, lower, upper, streams)
+        rows -= len(served)
         generator = streams.generator("habits")
         share = sample_within("habits", self.habits, generator, 0.0, 1.0)
         habitual = generator.random(len(weights)) < share
@@ -240,10 +245,31 @@ class Clocks:
             first, masses * ~habitual, rate, lower, upper, pace, streams.generator("events")
         )
         free = _followed(*free, rows - regular, delay, upper, generator)
-        owners, times = np.concatenate([owners, free[0]]), np.concatenate([times, free[1]])
-        times = np.clip(times, SOONEST, 1.0)
+        owners = np.concatenate([served, owners, free[0]])
+        times = np.clip(np.concatenate([debuts, times, free[1]]), SOONEST, 1.0)
         order = np.argsort(times, kind="stable")
         return owners[order], times[order]
+
+    def _debuts(
+        self,
+        rows: int,
+        masses: Floats,
+        rate: Intensity,
+        lower: Floats,
+        upper: Floats,
+        streams: Streams,
+    ) -> tuple[Indices, Floats]:
+        """Owners that surely have an event, and when."""
+        owners = self._served(rows, masses, streams)
+        early = (1.0 - streams.generator("debuts").random(len(owners))) ** 2
+        return owners, rate.between(lower[owners], upper[owners], early)
+
+    def _served(self, rows: int, weights: Floats, streams: Streams) -> Indices:
+        """Owners that surely have one of so many events, each once: int64 [owners]."""
+        generator = streams.generator("served")
+        share = sample_within("served", self.served, generator, 0.0, 1.0)
+        able = generator.permutation(np.flatnonzero(weights > 0))
+        return able[: min(round(share * len(able)), rows // 2)]
 
     def after(
         self, rows: int, weights: Floats, begins: Floats, earliest: float, streams: Streams
@@ -264,7 +290,8 @@ class Clocks:
         generator = streams.generator("delays")
         delay = sample_within("delay", self.delay, generator, 1e-9, np.inf)
         spread = sample_within("delay_spread", self.delay_spread, generator, 0.0, 10.0)
-        owners = by_weight(weights, 2 * rows, generator)
+        drawn = by_weight(weights, 2 * rows, generator)
+        owners = np.concatenate([self._served(rows, weights, streams), drawn])
         delays = delay * np.exp(spread * generator.standard_normal(len(owners)))
         kept, times = _in_time(rows, begins[owners], delays, np.ones(len(owners)), generator)
         times = np.clip(times, earliest, 1.0)

@@ -24,6 +24,12 @@ from models.synthetic.words import LEVELS, Phrases, phrases
 DIGITS = 6
 """Significant digits of the numbers shown; the last bits of a machine's exponentials do not matter."""
 
+FEW_DIGITS = 3
+"""Significant digits of numbers that are measured in steps."""
+
+POWERS = 10.0 ** np.arange(23)
+"""Powers of ten that a float holds exactly."""
+
 LARGEST_EXPONENT = 30.0
 """No number is larger than about e^30 of its scale, whatever an intervention adds."""
 
@@ -32,6 +38,9 @@ LARGEST_COUNT = 2.0**53
 
 SCORES = 3
 """Latent numbers of a category that wins by its score."""
+
+MOST_SCORED = 16
+"""Of more categories none wins by its score."""
 
 DAY = 86_400.0
 """Seconds."""
@@ -86,20 +95,33 @@ class Look(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NumberLook:
-    """A number, Float64 of six significant digits."""
+    """A number, Float64 of six significant digits, or of three where it is measured in steps.
+
+    Attributes:
+        shape: Its distribution.
+        location: Its centre, in scales.
+        scale: Its standard deviation or median.
+        spread: Standard deviation of its logarithm, or how heavy its tails are.
+        zeros: The share of zeros of a zero-inflated one.
+        steps: So many steps of the latent number make a standard deviation; 0 for no steps.
+    """
 
     shape: NumberShape
     location: float
     scale: float
     spread: float
     zeros: float
+    steps: float
     latents: int = 1
 
     def __call__(
         self, latents: list[Floats], moments: Indices, generator: np.random.Generator
     ) -> Shown:
         """See `Look`."""
-        carried, x = latents[0], latents[0][REFERENCE:]
+        carried, digits = latents[0], DIGITS
+        if self.steps:
+            carried, digits = np.rint(carried * self.steps) / self.steps, FEW_DIGITS
+        x = carried[REFERENCE:]
         match self.shape:
             case NumberShape.NORMAL:
                 values = self.scale * (self.location + x)
@@ -114,7 +136,7 @@ class NumberLook:
                 values = self.scale * (self.location + np.sinh(bent) / self.spread)
             case NumberShape.PRICE:
                 values = np.floor((5 + self.scale) * _exponential(0.6 * self.spread * x)) + 0.99
-        return Shown(pl.Series(values).round_sig_figs(DIGITS), carried)
+        return Shown(pl.Series(significant(values, digits)), carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +277,12 @@ class ColumnValues:
             how heavy the tails are.
         zeros: The share of zeros of a zero-inflated column.
         count: The median of an integer column.
+        rounded: The probability that a numerical column is measured in steps, so that values recur.
+        steps: So many of them make a standard deviation of its latent number.
         rarer: The share of the rarer value of a boolean column.
         zipf: The k-th category has a weight of k to minus this.
-        scored: The probability that a category wins by its score; else categories are slices.
+        scored: The probability that a category wins by its score, where there are at most
+            MOST_SCORED; else categories are slices.
         offset: Days in the median between a timestamp and its row's time.
     """
 
@@ -266,9 +291,11 @@ class ColumnValues:
     scale: Draw[float] = LogUniform(0.1, 1000.0)
     spread: Draw[float] = Uniform(0.4, 1.4)
     zeros: Draw[float] = Uniform(0.2, 0.8)
-    count: Draw[float] = LogUniform(1.0, 200.0)
-    rarer: Draw[float] = Uniform(0.05, 0.5)
-    zipf: Draw[float] = Uniform(0.5, 1.5)
+    count: Draw[float] = LogUniform(0.5, 50.0)
+    rounded: Draw[float] = Uniform(0.4, 1.0)
+    steps: Draw[float] = LogUniform(1.5, 60.0)
+    rarer: Draw[float] = LogUniform(0.01, 0.5)
+    zipf: Draw[float] = Uniform(0.0, 1.2)
     scored: Draw[float] = Uniform(0.0, 1.0)
     offset: Draw[float] = LogUniform(0.02, 100.0)
 
@@ -309,7 +336,13 @@ class ColumnValues:
             sample_within("scale", self.scale, generator, 1e-6, 1e9),
             self._spread(generator),
             sample_within("zeros", self.zeros, generator, 0.0, 1.0),
+            self._steps(generator),
         )
+
+    def _steps(self, generator: np.random.Generator) -> float:
+        rounded = sample_within("rounded", self.rounded, generator, 0.0, 1.0)
+        steps = sample_within("steps", self.steps, generator, 1e-3, 1e6)
+        return steps if generator.random() < rounded else 0.0
 
     def _spread(self, generator: np.random.Generator) -> float:
         return sample_within("spread", self.spread, generator, 1e-3, 5.0)
@@ -320,12 +353,20 @@ class ColumnValues:
         scored = sample_within("scored", self.scored, generator, 0.0, 1.0)
         effects = generator.standard_normal(count)
         weights = generator.permutation(np.arange(1, count + 1) ** -zipf)
-        if generator.random() < scored:
+        if generator.random() < scored and count <= MOST_SCORED:
             loadings = generator.standard_normal((SCORES, count))
             return ScoreLook(categories, loadings, np.log(weights), effects)
         order = generator.permutation(count).tolist()
         shuffled = tuple(categories[place] for place in order)
         return SliceLook(shuffled, weights / weights.sum(), effects)
+
+
+def significant(values: Floats, digits: int) -> Floats:
+    """Finite values rounded to so many significant digits."""
+    size = np.floor(np.log10(np.maximum(np.abs(values), 1e-16))).astype(np.int64)
+    places = digits - 1 - size
+    up, down = POWERS[np.clip(places, 0, 22)], POWERS[np.clip(-places, 0, 22)]
+    return np.rint(values * up / down) * down / up
 
 
 def _exponential(values: Floats) -> Floats:
@@ -339,5 +380,5 @@ def _quantiles(values: Floats, shares: float | Floats) -> Floats:
 
 
 def _categories(codes: Indices, categories: tuple[str, ...], effects: Floats) -> Shown:
-    shown = pl.Series(np.array(categories, dtype=object)[codes[REFERENCE:]], dtype=pl.String)
+    shown = pl.Series(categories, dtype=pl.String)[codes[REFERENCE:]]
     return Shown(shown, standardised(effects[codes]))

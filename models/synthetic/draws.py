@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -106,9 +109,8 @@ class PowerLawInteger:
 
     def sample(self, generator: np.random.Generator) -> int:
         """One value."""
-        values = np.arange(self.low, self.high + 1)
-        heights = np.cumsum(values ** -float(self.exponent))
-        return int(values[np.searchsorted(heights, generator.random() * heights[-1])])
+        heights = _power_law(self.low, self.high, self.exponent)
+        return self.low + bisect_left(heights, generator.random() * heights[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,20 @@ class Choice(Generic[Value]):
 
     def sample(self, generator: np.random.Generator) -> Value:
         """One value."""
-        weights = np.cumsum(self.weights or [1.0] * len(self.values))
-        return self.values[int(np.searchsorted(weights, generator.random() * weights[-1]))]
+        if not self.weights:
+            return self.values[int(generator.random() * len(self.values))]
+        heights = _heights(tuple(self.weights))
+        return self.values[bisect_left(heights, generator.random() * heights[-1])]
+
+
+@cache
+def _heights(weights: tuple[float, ...]) -> list[float]:
+    return list(accumulate(weights))
+
+
+@cache
+def _power_law(low: int, high: int, exponent: float) -> list[float]:
+    return list(accumulate(value**-exponent for value in range(low, high + 1)))
 
 
 def sample_within(

@@ -71,7 +71,8 @@ class Targets:
         """By what factor the weights of rows have changed until some times; 0 after their ends."""
         if self.pull.shape[1] == 1:
             return np.where(times <= self.ends[rows], 1.0, 0.0)
-        change = _along(self.pull, rows, times) - _along(self.pull, rows, self.times[rows])
+        at_birth = _along(self.pull, np.arange(len(self.times)), self.times)
+        change = _along(self.pull, rows, times) - at_birth[rows]
         return np.where(times <= self.ends[rows], np.exp(change), 0.0)
 
 
@@ -109,7 +110,12 @@ class Links:
         clusters: Into so many clusters the states fall, drawn once a database.
         tail: The exponent of the Pareto law of popularity; lower is heavier.
         sway: The standard deviation of what the parent's state adds to log popularity.
-        attachment: The probability that a row copies the parent of an earlier row.
+        streak: The probability that a row repeats the parent of the row before it.
+        attachment: The probability that another row copies the parent of any earlier row.
+        served: The share of parents that surely get a row, early in their lives, as far as a quarter
+            of the rows suffices.
+        agreement: The probability that a row whose owner is an activity has that activity's own
+            owner for a parent, where a key of it points at such.
         homophily: By what factor a parent of the row's own cluster is preferred, as a logarithm;
             at 0 clusters do not matter. An owner is drawn by popularity alone; other parents of an
             activity look for the owner's cluster at that time, further parents of an entity for
@@ -117,9 +123,12 @@ class Links:
     """
 
     clusters: Draw[int] = Integer(3, 8)
-    tail: Draw[float] = LogUniform(1.3, 10.0)
-    sway: Draw[float] = Uniform(0.0, 1.0)
+    tail: Draw[float] = LogUniform(1.6, 15.0)
+    sway: Draw[float] = Uniform(0.0, 0.8)
+    streak: Draw[float] = Uniform(0.2, 0.9)
     attachment: Draw[float] = Uniform(0.0, 0.5)
+    served: Draw[float] = Uniform(0.6, 1.0)
+    agreement: Draw[float] = Uniform(0.8, 1.0)
     homophily: Draw[float] = Uniform(0.0, 3.0)
 
     def projections(self, dimensions: int, streams: Streams) -> Floats:
@@ -160,13 +169,49 @@ class Links:
         fresh = _drawn(link, targets, homophily, streams.generator("parents"))
         generator = streams.generator("attachment")
         attachment = sample_within("attachment", self.attachment, generator, 0.0, 1.0)
-        copied = fresh[earlier_rows(len(fresh), attachment, generator)]
+        streak = sample_within("streak", self.streak, generator, 0.0, 1.0)
+        copied = fresh[earlier_rows(len(fresh), attachment, streak, generator)]
         # Where a copy would not do, the row's own parent stays.
         accepted = _suits(copied, link, targets) > 0
         if link.clusters is not None:
             other = targets.clusters[copied] != link.clusters
             accepted &= generator.random(len(fresh)) < np.exp(-homophily * other)
-        return _apart(np.where(accepted, copied, fresh), link, len(targets.times))
+        found = self._serving(np.where(accepted, copied, fresh), link, targets, streams)
+        return _apart(found, link, len(targets.times))
+
+    def _serving(self, parents: Indices, link: Link, targets: Targets, streams: Streams) -> Indices:
+        """The parents, some replaced so that a share of the targets has a row."""
+        generator = streams.generator("served")
+        share = sample_within("served", self.served, generator, 0.0, 1.0)
+        rows = len(targets.times)
+        first = np.searchsorted(link.born, np.arange(rows), side="right")
+        last = np.searchsorted(link.times, targets.ends, side="right")
+        chosen = generator.permutation(np.flatnonzero(last > first))
+        chosen = chosen[: min(round(share * rows), len(parents) // 4)]
+        early = generator.random(len(chosen)) ** 2
+        found = parents.copy()
+        found[first[chosen] + (early * (last - first)[chosen]).astype(np.int64)] = chosen
+        return found
+
+    def agreeing(
+        self, parents: Indices, owners: Indices, link: Link, targets: Targets, streams: Streams
+    ) -> Indices:
+        """The parents, most of them replaced by the owners of the activities that rows belong to.
+
+        A parent stays where there is no such owner, where it is gone by then, or where another key
+        of the row has it.
+
+        Args:
+            parents: int64 [rows].
+            owners: In the same table, int64 [rows]; -1 for none.
+            link: The rows.
+            targets: The table.
+            streams: The key's.
+        """
+        generator = streams.generator("agreement")
+        share = sample_within("agreement", self.agreement, generator, 0.0, 1.0)
+        agree = (generator.random(len(parents)) < share) & (_suits(owners, link, targets) > 0)
+        return np.where(agree, owners, parents)
 
 
 def cluster(states: Floats, projections: Floats) -> Indices:
@@ -184,16 +229,25 @@ def by_weight(weights: Floats, count: int, generator: np.random.Generator) -> In
     return np.minimum(found, np.searchsorted(heights, heights[-1]))
 
 
-def earlier_rows(rows: int, share: float, generator: np.random.Generator) -> Indices:
-    """Where rows copy from when a share of them copies an earlier one, itself perhaps a copy.
+def earlier_rows(rows: int, share: float, streak: float, generator: np.random.Generator) -> Indices:
+    """Where rows copy from: some the row before, a share of the others any earlier one.
+
+    What is copied is perhaps a copy itself.
+
+    Args:
+        rows: How many there are.
+        share: The probability that a row that does not copy the row before copies any.
+        streak: The probability that a row copies the row before.
+        generator: Draws them.
 
     Returns:
         int64 [rows]: the original at the end of each row's chain of copies, itself for no copy.
     """
     numbers = np.arange(rows)
-    copies = generator.random(rows) < share
+    place = generator.random(rows)
     earlier = (generator.random(rows) * numbers).astype(np.int64)
-    source = np.where(copies, earlier, numbers)
+    source = np.where(place < streak + (1 - streak) * share, earlier, numbers)
+    source = np.where(place < streak, np.maximum(numbers - 1, 0), source)
     # Every step halves the chains.
     while not np.array_equal(further := source[source], source):
         source = further

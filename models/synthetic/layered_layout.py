@@ -35,6 +35,9 @@ from models.synthetic.streams import Streams
 DEEPEST = 4
 """Entity tables never stand more than so many keys below the highest one."""
 
+LEAST_FAN_OUT = 5
+"""An entity table has so many rows for one of its parents, at the least."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayeredLayout:
@@ -43,8 +46,8 @@ class LayeredLayout:
     Attributes:
         tables: Tables of the database.
         activity_share: The share of them that are activities; at least one is.
-        entity_rows: Rows of an entity table.
-        activity_rows: Rows of an activity table.
+        entity_rows: Rows of an entity table; the higher tables get the smaller numbers.
+        activity_rows: Rows of an activity table; what belongs to an activity is no smaller than it.
         columns: Columns of a table besides keys and time.
         kinds: What a column holds.
         categories: Values of a categorical column.
@@ -64,8 +67,8 @@ class LayeredLayout:
 
     tables: Draw[int] = LogUniformInteger(4, 20)
     activity_share: Draw[float] = Uniform(0.2, 0.5)
-    entity_rows: Draw[int] = LogUniformInteger(150, 1500)
-    activity_rows: Draw[int] = LogUniformInteger(1000, 6000)
+    entity_rows: Draw[int] = LogUniformInteger(6, 600)
+    activity_rows: Draw[int] = LogUniformInteger(1200, 7500)
     columns: Draw[int] = PowerLawInteger(3, 40)
     kinds: Draw[ColumnKind] = Choice(
         (
@@ -76,10 +79,10 @@ class LayeredLayout:
             ColumnKind.TIMESTAMP,
             ColumnKind.TEXT,
         ),
-        (0.38, 0.07, 0.25, 0.2, 0.05, 0.05),
+        (0.3, 0.25, 0.1, 0.25, 0.05, 0.05),
     )
-    categories: Draw[int] = LogUniformInteger(3, 30)
-    entity_parents: Draw[int] = Choice((0, 1, 2), (0.45, 0.4, 0.15))
+    categories: Draw[int] = LogUniformInteger(3, 100)
+    entity_parents: Draw[int] = Choice((0, 1, 2), (0.3, 0.5, 0.2))
     links: Draw[int] = Choice((0, 1, 2), (0.25, 0.5, 0.25))
     child_activity: Draw[float] = Uniform(0.1, 0.4)
     second_role: Draw[float] = Uniform(0.0, 0.2)
@@ -118,10 +121,15 @@ class LayeredLayout:
     def _entities(self, count: int, streams: Streams) -> list[TablePlan]:
         tables: list[TablePlan] = []
         depths: list[int] = []
+        rows = self._sizes(count, self.entity_rows, streams.generator("entity sizes"))
         for number in range(1, count + 1):
             name = f"entity_{number}"
             generator = streams.generator(name)
-            higher = [table for table, depth in zip(tables, depths, strict=True) if depth < DEEPEST]
+            higher = [
+                table
+                for table, depth in zip(tables, depths, strict=True)
+                if depth < DEEPEST and LEAST_FAN_OUT * table.rows <= rows[number - 1]
+            ]
             wanted = min(self.entity_parents.sample(generator), len(higher))
             parents = [higher[i] for i in generator.permutation(len(higher))[:wanted]]
             keys = [self._key(f"{parent.name}_id", parent.name, generator) for parent in parents]
@@ -137,7 +145,7 @@ class LayeredLayout:
                 TablePlan(
                     name,
                     TableKind.ENTITY,
-                    self.entity_rows.sample(generator),
+                    rows[number - 1],
                     f"{name}_id",
                     tuple(keys),
                     self._columns(generator),
@@ -156,6 +164,7 @@ class LayeredLayout:
         }
         alone = [table.name for table in entities if table.name not in pointed]
         names = [table.name for table in entities]
+        rows = self._sizes(count, self.activity_rows, streams.generator("activity sizes"))
         for number in range(1, count + 1):
             name = f"activity_{number}"
             generator = streams.generator(name)
@@ -177,7 +186,7 @@ class LayeredLayout:
                 TablePlan(
                     name,
                     TableKind.ACTIVITY,
-                    self.activity_rows.sample(generator),
+                    rows[number - 1],
                     f"{name}_id",
                     tuple(keys),
                     self._columns(generator),
@@ -206,6 +215,10 @@ class LayeredLayout:
                 ][-1]
                 keys.append(self._key(f"{parent}_id", parent, generator))
         return replace(last, keys=tuple(keys))
+
+    def _sizes(self, count: int, rows: Draw[int], generator: np.random.Generator) -> list[int]:
+        """Rows of so many tables, ascending: a child has more rows than its parent, as a rule."""
+        return sorted(rows.sample(generator) for _ in range(count))
 
     def _key(self, column: str, parent: str, generator: np.random.Generator) -> KeyPlan:
         nullable = generator.random() < self.nullable.sample(generator)

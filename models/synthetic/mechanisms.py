@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from models.synthetic.blueprint import Blueprint, ColumnKind, ColumnPlan
-from models.synthetic.column_inputs import Input, Sheet, sheet
+from models.synthetic.column_inputs import Input, Party, Sheet, sheet
 from models.synthetic.column_values import ColumnValues
 from models.synthetic.database import Columns, Mechanism, Place
 from models.synthetic.draws import Choice, Draw, LogUniform, Uniform, sample_within
@@ -39,7 +39,12 @@ class Mechanisms:
     """Settings of values; every field is drawn once a column, unless it says otherwise.
 
     Attributes:
-        signal: The share of a column's variance that its inputs explain.
+        derived: The share of a table's columns that repeat what columns before them say: copied,
+            summed, rounded, sorted into bins. Drawn once a table.
+        derived_inputs: Columns that a derived one is computed from.
+        derived_signal: The share of its variance that they explain.
+        derivations: What the units of its function do, drawn once a unit.
+        signal: The share of another column's variance that its inputs explain.
         state_inputs: Dimensions of the row's own state that a column is computed from.
         own_inputs: Earlier columns of the row.
         parent_inputs: Columns of the row's parents.
@@ -53,11 +58,17 @@ class Mechanisms:
         missing: What they lack.
     """
 
-    signal: Draw[float] = Uniform(0.3, 0.97)
-    state_inputs: Draw[int] = Choice((0, 1, 2), (0.1, 0.6, 0.3))
-    own_inputs: Draw[int] = Choice((0, 1, 2), (0.3, 0.5, 0.2))
-    parent_inputs: Draw[int] = Choice((0, 1, 2, 3), (0.2, 0.35, 0.3, 0.15))
-    history_inputs: Draw[int] = Choice((0, 1, 2), (0.35, 0.4, 0.25))
+    derived: Draw[float] = Uniform(0.0, 0.8)
+    derived_inputs: Draw[int] = Choice((1, 2, 3), (0.6, 0.3, 0.1))
+    derived_signal: Draw[float] = Uniform(0.9, 1.0)
+    derivations: Draw[Activation] = Choice(
+        (Activation.LINEAR, Activation.RAMP, Activation.LOGARITHM), (0.7, 0.15, 0.15)
+    )
+    signal: Draw[float] = Uniform(0.4, 0.98)
+    state_inputs: Draw[int] = Choice((0, 1, 2), (0.4, 0.45, 0.15))
+    own_inputs: Draw[int] = Choice((0, 1, 2), (0.5, 0.35, 0.15))
+    parent_inputs: Draw[int] = Choice((0, 1, 2, 3), (0.15, 0.35, 0.3, 0.2))
+    history_inputs: Draw[int] = Choice((0, 1, 2), (0.2, 0.45, 0.35))
     time_inputs: Draw[int] = Choice((0, 1), (0.8, 0.2))
     activations: Draw[Activation] = Choice(
         tuple(Activation), (0.15, 0.15, 0.1, 0.1, 0.1, 0.25, 0.15)
@@ -95,15 +106,37 @@ class Mechanisms:
         return Columns(values, tuple(mechanisms))
 
 
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """What a column is computed from, the share of its variance that this explains, and how."""
+
+    inputs: Sequence[Input]
+    signal: float
+    activations: Draw[Activation]
+
+
 @dataclass(slots=True)
 class _Writer:
-    """Computes the columns of one table, one after the other."""
+    """Computes the columns of one table, one after the other.
+
+    Attributes:
+        pasts: Whose past a row can know, by what happened to them.
+    """
 
     settings: Mechanisms
     blueprint: Blueprint
     sheets: Mapping[str, Sheet]
     here: Sheet
     streams: Streams
+    pasts: Sequence[tuple[Party, Sheet]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pasts = [
+            (party, events)
+            for party in self.here.parties
+            for events in self.sheets.values()
+            if events.past(party.table)
+        ]
 
     def table(
         self, interventions: Mapping[Place, float]
@@ -113,52 +146,54 @@ class _Writer:
         at = moments(self.blueprint, self.here.times[REFERENCE:])
         generator = self.streams.generator("missing")
         share = sample_within("columns", self.settings.missing.columns, generator, 0.0, 1.0)
+        lacks = generator.random(len(table.columns)) < share
+        generator = self.streams.generator("derived")
+        share = sample_within("derived", self.settings.derived, generator, 0.0, 1.0)
+        derived = generator.random(len(table.columns)) < share
         shown: dict[str, pl.Series] = {}
         made: list[Mechanism] = []
-        for plan in table.columns:
+        for place, plan in enumerate(table.columns):
             added = interventions.get((table.name, plan.name), 0.0)
-            values, mechanism = self._column(plan, added, at)
-            lacking, cause = self._gaps(plan, share)
-            shown[plan.name] = values if lacking is None else values.set(pl.Series(lacking), None)
-            made.append(replace(mechanism, missing=cause))
+            values, mechanism = self._column(plan, bool(derived[place]), added, at)
+            if plan.nullable and lacks[place]:
+                lacking, cause = self._gaps(plan)
+                values = values.set(pl.Series(lacking), None)
+                mechanism = replace(mechanism, missing=cause)
+            shown[plan.name] = values
+            made.append(mechanism)
         return shown, made
 
-    def _column(self, plan: ColumnPlan, added: float, at: Indices) -> tuple[pl.Series, Mechanism]:
+    def _column(
+        self, plan: ColumnPlan, derived: bool, added: float, at: Indices
+    ) -> tuple[pl.Series, Mechanism]:
         """A column without gaps, and how it came to be; what others read of it is kept.
 
         Args:
             plan: The column.
+            derived: Whether it is computed from columns before it alone; the first one never is.
             added: What an intervention adds to its latent number.
             at: The rows' times, int64 microseconds [rows].
         """
         streams = self.streams.child(plan.name)
         design, looks = streams.generator("design"), streams.generator("look")
-        inputs = self._inputs(design)
+        cause = self._derivation(design) if derived and self.here.carried else self._cause(design)
         look = self.settings.values.look(plan, self.here.plan.time_column is not None, looks)
-        signal = sample_within("signal", self.settings.signal, design, 0.0, 1.0)
         noises = streams.generator("noise").standard_normal((REFERENCE + len(at), look.latents))
         latents, shares = [], []
         for noise in noises.T:
-            latent, share = self._latent(inputs, signal, noise, design)
+            latent, share = _latent(cause, noise, design)
             latent[REFERENCE:] += added
             latents.append(latent)
             shares.append(share)
         shown = look(latents, at, looks)
         self.here.carried[plan.name] = shown.carried
-        labels = tuple(dict.fromkeys(read.label for read in inputs))
+        labels = tuple(dict.fromkeys(read.label for read in cause.inputs))
         mechanism = Mechanism(self.here.plan.name, plan.name, labels, float(np.mean(shares)))
         return shown.values, mechanism
 
-    def _gaps(self, plan: ColumnPlan, share: float) -> tuple[np.ndarray | None, str | None]:
-        """Which rows lack a value (None for no row), and what decides it.
-
-        Args:
-            plan: The column.
-            share: The probability that it lacks any.
-        """
+    def _gaps(self, plan: ColumnPlan) -> tuple[np.ndarray, str | None]:
+        """Which rows of a column lack a value, and what decides it."""
         generator = self.streams.child(plan.name).generator("missing")
-        if not plan.nullable or generator.random() >= share:
-            return None, None
         gaps = self.settings.missing.gaps(generator)
         cause = None
         if gaps.kind == MissingKind.NOT_AT_RANDOM:
@@ -172,17 +207,17 @@ class _Writer:
             return gaps(nothing, generator), None
         return gaps(self.here.carried[cause][REFERENCE:], generator), f"own:{cause}"
 
-    def _latent(
-        self, inputs: Sequence[Input], signal: float, noise: Floats, design: np.random.Generator
-    ) -> tuple[Floats, float]:
-        """A latent number of every row, and the share that the inputs explain of these rows'."""
-        if not inputs:
-            return noise.copy(), 0.0
-        function = random_function(len(inputs), self.settings.activations, design)
-        explained = np.sqrt(signal) * function([read.values for read in inputs])
-        of_rows = float(explained[REFERENCE:].var()) if len(noise) > REFERENCE else signal
-        total = of_rows + 1 - signal
-        return explained + np.sqrt(1 - signal) * noise, of_rows / total if total else 0.0
+    def _derivation(self, generator: np.random.Generator) -> _Cause:
+        """What a column is computed from that repeats columns before it."""
+        columns = _some(list(self.here.carried), self.settings.derived_inputs, generator)
+        signal = sample_within("signal", self.settings.derived_signal, generator, 0.0, 1.0)
+        return _Cause([self.here.own(name) for name in columns], signal, self.settings.derivations)
+
+    def _cause(self, generator: np.random.Generator) -> _Cause:
+        """What any other column is computed from."""
+        inputs = self._inputs(generator)
+        signal = sample_within("signal", self.settings.signal, generator, 0.0, 1.0)
+        return _Cause(inputs, signal, self.settings.activations)
 
     def _inputs(self, generator: np.random.Generator) -> list[Input]:
         """What a column is computed from."""
@@ -216,13 +251,7 @@ class _Writer:
             yield self.here.parent(key.column, self.sheets[key.parent], column, absent)
 
     def _of_history(self, generator: np.random.Generator) -> Iterator[Input]:
-        choice = [
-            (party, events)
-            for party in self.here.parties
-            for events in self.sheets.values()
-            if events.past(party.table)
-        ]
-        for party, events in _some(choice, self.settings.history_inputs, generator):
+        for party, events in _some(self.pasts, self.settings.history_inputs, generator):
             aggregate = self.settings.aggregates.sample(generator)
             half_life = sample_within("half_life", self.settings.half_life, generator, 1e-6, 1e6)
             columns = list(events.carried)
@@ -241,6 +270,22 @@ class _Writer:
                 yield self.here.trend()
             else:
                 yield self.here.season(period, float(generator.random()))
+
+
+def _latent(cause: _Cause, noise: Floats, design: np.random.Generator) -> tuple[Floats, float]:
+    """A latent number of every row, and the share that the inputs explain of these rows'."""
+    if not cause.inputs:
+        return noise.copy(), 0.0
+    signal = cause.signal
+    function = random_function(len(cause.inputs), cause.activations, design)
+    explained = np.sqrt(signal) * function([read.values for read in cause.inputs])
+    of_rows = _variance(explained[REFERENCE:]) if len(noise) > REFERENCE else signal
+    total = of_rows + 1 - signal
+    return explained + np.sqrt(1 - signal) * noise, of_rows / total if total else 0.0
+
+
+def _variance(values: Floats) -> float:
+    return float(np.square(values - values.sum() / len(values)).sum()) / len(values)
 
 
 Option = TypeVar("Option")

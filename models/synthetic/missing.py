@@ -67,7 +67,7 @@ class MissingValues:
         strength: How strongly, from 0 to 1; the sign is even.
     """
 
-    columns: Draw[float] = Uniform(0.2, 0.8)
+    columns: Draw[float] = Uniform(0.0, 0.4)
     rate: Draw[float] = LogUniform(0.005, 0.4)
     kind: Draw[MissingKind] = Choice(tuple(MissingKind))
     strength: Draw[float] = Uniform(0.3, 0.8)

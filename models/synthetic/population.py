@@ -170,12 +170,26 @@ class _Making:
                 taken = self._taken(key, parents)
                 link = Link(times, targets.born(times), company, taken)
                 found = self.settings.links.parents(link, targets, self._key_streams(key))
+                above = self._above(key, owners)
+                if above is not None:
+                    streams = self._key_streams(key)
+                    found = self.settings.links.agreeing(found, above, link, targets, streams)
             if company is None:
                 states = self.made[key.parent].states_at(found, times)
                 company = cluster(states, self.projections)
             parents[key.column] = self._with_nulls(key, found)
         rows = self._with_states(times, owners, parents)
         return self._with_self_references(rows)
+
+    def _above(self, key: KeyPlan, owners: Indices | None) -> Indices | None:
+        """Whose the rows' owners are, where these are activities of the table that a key points at."""
+        owner = self.table.owner
+        if owner is None or owners is None:
+            return None
+        above = self.blueprint.table(owner.parent).owner
+        if above is None or above.parent != key.parent:
+            return None
+        return self.made[owner.parent].parents[above.column][owners]
 
     def _with_states(
         self, times: Floats, owners: Indices | None, parents: dict[str, Indices]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import copysign, hypot
+from math import copysign, hypot, sqrt
 
 import numpy as np
 
@@ -62,10 +62,12 @@ class Unit:
         if self.activation == Activation.PRODUCT:
             first, second = self.inputs[0], self.inputs[-1]
             return self.gain * inputs[first] * inputs[second]
-        total = np.full_like(inputs[0], self.bias)
-        for place, weight in zip(self.inputs, self.weights, strict=True):
+        total = self.weights[0] * inputs[self.inputs[0]] + self.bias
+        for place, weight in zip(self.inputs[1:], self.weights[1:], strict=True):
             total += weight * inputs[place]
-        return self.gain * _activated(self.activation, total)
+        total = _activated(self.activation, total)
+        total *= self.gain
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,18 @@ def random_function(
     again.
     """
     units = []
-    turns = generator.permutation(inputs).tolist()
-    for number in range(max(2, inputs)):
+    count = max(2, inputs)
+    # Drawn at once: a call of the generator costs more than the numbers.
+    turns, *orders = generator.random((1 + count, inputs)).argsort(axis=1).tolist()
+    most_read = generator.integers(1, MOST_READ, count, endpoint=True).tolist()
+    numbers = generator.standard_normal((count, 2 + MOST_READ)).tolist()
+    for number in range(count):
         activation = activations.sample(generator)
-        wanted = int(generator.integers(1, MOST_READ, endpoint=True))
         first = turns[number % inputs]
-        others = [place for place in generator.permutation(inputs).tolist() if place != first]
-        read = (first, *others[: 1 if activation == Activation.PRODUCT else wanted - 1])
-        bias, *drawn = generator.standard_normal(2 + len(read)).tolist()
+        others = [place for place in orders[number] if place != first]
+        most = 2 if activation == Activation.PRODUCT else most_read[number]
+        read = (first, *others[: most - 1])
+        bias, *drawn = numbers[number][: 2 + len(read)]
         # Weights near zero would switch off an input that counts as one.
         gain, *weights = [copysign(0.5 + abs(weight), weight) for weight in drawn]
         length = hypot(*weights)
@@ -118,7 +124,11 @@ EVEN_MIX = Choice(tuple(Activation))
 def standardised(values: Floats) -> Floats:
     """Values less their mean and divided by their standard deviation, both of the imaginary rows."""
     reference = values[:REFERENCE]
-    return (values - reference.mean()) / max(float(reference.std()), FLATTEST)
+    middle = float(reference.sum()) / REFERENCE
+    deviation = sqrt(float(np.square(reference - middle).sum()) / REFERENCE)
+    found = values - middle
+    found /= max(deviation, FLATTEST)
+    return found
 
 
 def _activated(activation: Activation, total: Floats) -> Floats:

@@ -57,6 +57,11 @@ class ShopConfig:
     start: date = date(2021, 1, 1)
     neighbour_effect: float = 1.0
 
+    @property
+    def campaigns(self) -> int:
+        """Number of campaigns: about one every six days."""
+        return max(1, self.days // 6)
+
     def __post_init__(self) -> None:
         if min(self.customers, self.days) < 1:
             raise ValueError("a shop needs at least one customer and one day")

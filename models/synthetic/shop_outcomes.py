@@ -133,7 +133,7 @@ class OrderOutcomes:
         fault = 1 / (1 + np.exp(3.1 + sold_quality))
         defective = self.rng.random(len(fault)) < fault
         self._feel_delivery(delivery)
-        self._return(delivery, defective)
+        self._return(delivery, defective, sold_quality)
         self._review(delivery, defective, sold_quality)
         self._contact(delivery, defective)
         return self.effects
@@ -195,6 +195,7 @@ class OrderOutcomes:
             "carrier": carrier,
             "days_late": days_late,
             "damaged": damaged,
+            "odds": odds,
             "cost": np.round(self.rng.normal(5.5, 0.8, count) + 3.0 * (method == 1), 2),
         }
         self.log.add("shipments", {name: values[shipped] for name, values in columns.items()})
@@ -210,7 +211,7 @@ class OrderOutcomes:
         feeling += RATING_HARM * (3.8 - ratings / np.maximum(count, 1))
         self.effects.discontent.append((delivery.day, basket.customer, feeling))
 
-    def _return(self, delivery: Delivery, defective: Bools) -> None:
+    def _return(self, delivery: Delivery, defective: Bools, quality: Floats) -> None:
         """Defective items annoy their buyer and usually come back; a few others come back too."""
         basket = self.basket
         count = len(basket.order)
@@ -223,6 +224,7 @@ class OrderOutcomes:
             "second": self.rng.integers(9 * 3600, 18 * 3600, count),
             "reason": np.where(defective, 0, other),
             "refund": basket.amount,
+            "quality": quality,
         }
         self.log.add("returns", {name: values[returned] for name, values in columns.items()})
         arrival = delivery.day[basket.order] + 1
@@ -246,6 +248,7 @@ class OrderOutcomes:
             "day": delivery.day[basket.order] + self.rng.integers(1, 18, count),
             "second": self.rng.integers(7 * 3600, 86400, count),
             "rating": rating,
+            "expected": mean,
             "complaint": np.where(defective, 2, np.where(late, 1, 0)),
         }
         rows = {name: values[written] for name, values in columns.items()}

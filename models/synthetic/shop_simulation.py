@@ -67,6 +67,16 @@ class EventLog:
         batches = self._batches[table]
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
+    def until(self, days: int) -> dict[str, dict[str, NDArray]]:
+        """All rows before a day, by table and sorted by time (ties keep the order of simulation)."""
+        return {table: _until(days, self.columns(table)) for table in self._batches}
+
+
+def _until(days: int, rows: dict[str, NDArray]) -> dict[str, NDArray]:
+    order = np.lexsort((rows["second"], rows["day"]))
+    order = order[rows["day"][order] < days]
+    return {name: values[order] for name, values in rows.items()}
+
 
 @dataclass(frozen=True)
 class World:

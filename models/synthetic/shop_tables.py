@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,42 +13,66 @@ from numpy.typing import NDArray
 from models.synthetic import shop_config as vocabulary
 from models.synthetic import shop_text
 from models.synthetic.shop_config import ShopConfig
-from models.synthetic.shop_simulation import EventLog, World
-from models.synthetic.shop_world import Bools, Campaigns, Customers, Ints, Products
+from models.synthetic.shop_simulation import World
+from models.synthetic.shop_world import (
+    LATE_ODDS,
+    ORDERS_PER_DAY,
+    Bools,
+    Campaigns,
+    Customers,
+    Floats,
+    Ints,
+    Products,
+)
 
 Columns = dict[str, NDArray]
 
 
 def build_tables(
-    config: ShopConfig, world: World, referrer: Ints, log: EventLog, rng: Generator
+    config: ShopConfig,
+    world: World,
+    referrer: Ints,
+    events: Mapping[str, Columns],
+    rng: Generator,
 ) -> dict[str, pl.DataFrame]:
     """All tables, each sorted by its time with a primary key 0, 1, 2, ...
-
-    Events after the last simulated day are left out: they have not happened yet.
 
     Args:
         config: The period.
         world: Assortment, campaigns and customers.
         referrer: Each customer's referrer, -1 for none.
-        log: The simulated events.
+        events: The simulated events of the period by table, sorted by time.
         rng: The generator, used for texts only.
     """
-    events = {
-        table: _within_period(config, log.columns(table))
-        for table in ("shipments", "returns", "reviews", "support_contacts")
-    }
     return {
         "categories": _categories(),
         "products": _products(config, world.products, rng),
         "campaigns": _campaigns(config, world.campaigns),
         "customers": _customers(config, world.customers, referrer),
-        "orders": _orders(config, log.columns("orders")),
-        "order_items": _order_items(config, log.columns("order_items")),
+        "orders": _orders(config, events["orders"]),
+        "order_items": _order_items(config, events["order_items"]),
         "shipments": _shipments(config, events["shipments"]),
         "returns": _returns(config, events["returns"]),
         "reviews": _reviews(config, events["reviews"], rng),
         "support_contacts": _support_contacts(config, events["support_contacts"], rng),
     }
+
+
+def latent_states(world: World, events: Mapping[str, Columns]) -> dict[str, Floats]:
+    """What no column tells of a row, float64 [rows, dimensions], about of mean 0 and deviation 1.
+
+    Of products the quality, of customers the order rate (log), of shipments the odds of being late
+    (log), of returns the quality of what was sold, of reviews the stars to expect and the complaint.
+    """
+    reviews = events["reviews"]
+    states = {
+        "products": [world.products.quality],
+        "customers": [np.log(world.customers.rate / ORDERS_PER_DAY) / 0.6],
+        "shipments": [(events["shipments"]["odds"] - LATE_ODDS) / 1.15],
+        "returns": [events["returns"]["quality"]],
+        "reviews": [(reviews["expected"] - 3.9) / 0.8, (reviews["complaint"] - 0.35) / 0.65],
+    }
+    return {table: np.stack(values, axis=1) for table, values in states.items()}
 
 
 def _categories() -> pl.DataFrame:
@@ -175,13 +199,6 @@ def _support_contacts(config: ShopConfig, rows: Columns, rng: Generator) -> pl.D
         "satisfaction": _nullable(rows["satisfaction"]),
     }
     return _with_key("support_contact_id", columns)
-
-
-def _within_period(config: ShopConfig, rows: Columns) -> Columns:
-    """The rows up to the last day, sorted by time (ties keep the order of simulation)."""
-    order = np.lexsort((rows["second"], rows["day"]))
-    order = order[rows["day"][order] < config.days]
-    return {name: values[order] for name, values in rows.items()}
 
 
 def _with_key(key: str, columns: dict[str, pl.Series]) -> pl.DataFrame:

@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+EARLIEST_LAUNCH = -700  # day of the oldest product possible
 FRIEND = SIGNUP_CHANNELS.index("friend")
 # How the way a customer was won shifts the log order rate, in the order of SIGNUP_CHANNELS.
 CHANNEL_RATE = np.array([0.0, -0.25, -0.45, 0.3, 0.15])
@@ -92,7 +93,7 @@ def draw_products(config: ShopConfig, rng: Generator) -> Products:
     early = rng.random(count) < 0.5
     launch = np.where(
         early,
-        rng.integers(-700, 0, count),
+        rng.integers(EARLIEST_LAUNCH, 0, count),
         rng.integers(0, max(1, int(0.95 * config.days)), count),
     )
     launch.sort()
@@ -124,8 +125,8 @@ def draw_products(config: ShopConfig, rng: Generator) -> Products:
 
 
 def draw_campaigns(config: ShopConfig, rng: Generator) -> Campaigns:
-    """About one campaign every six days, announced 3 to 14 days before it starts."""
-    count = max(1, config.days // 6)
+    """The campaigns, announced 3 to 14 days before they start."""
+    count = config.campaigns
     announce = np.sort(rng.integers(0, config.days, count))
     start = announce + rng.integers(3, 15, count)
     end = start + rng.integers(6, 14, count)

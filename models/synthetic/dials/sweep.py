@@ -51,6 +51,11 @@ def one_dial_sweep(dial: str, count: int, centre: Dials = CENTRE) -> list[Dials]
     return [replace(centre, **{dial: ranges[dial](float(place))}) for place in places]
 
 
+def swept_dials() -> tuple[str, ...]:
+    """The dials that studies move."""
+    return tuple(_ranges(CENTRE))
+
+
 def moved_dials(dials: Dials, centre: Dials = CENTRE) -> tuple[str, ...]:
     """The dials in which a setting differs from the centre; one for a member of a sweep."""
     names = (dial.name for dial in fields(Dials))

@@ -131,5 +131,7 @@ def test_the_last_event_reads_times_that_are_text(tmp_path):
 
 def test_an_unknown_kind_of_source_is_refused():
     schema = RelationalSchema("x", (), source=SourceDeclaration("telepathy"))
-    with pytest.raises(DeclarationError, match="'telepathy'; one of demo, relbench, attached"):
+    with pytest.raises(
+        DeclarationError, match="'telepathy'; one of demo, synthetic, relbench, attached"
+    ):
         open_database_source(schema)

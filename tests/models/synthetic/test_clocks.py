@@ -8,7 +8,12 @@ from models.synthetic.draws import Fixed, Integer
 from models.synthetic.streams import Streams
 
 EVEN = dict(
-    trend=Fixed(0.0), season=Fixed(0.0), spikes=Fixed(0), burst=Fixed(0.0), habits=Fixed(0.0)
+    trend=Fixed(0.0),
+    season=Fixed(0.0),
+    spikes=Fixed(0),
+    served=Fixed(0.0),
+    burst=Fixed(0.0),
+    habits=Fixed(0.0),
 )
 
 
@@ -164,6 +169,36 @@ def test_follow_ups_do_not_pile_up_where_an_owners_time_ends():
     assert (times > 0.49).mean() < 1.6 * 0.02
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_so_many_owners_surely_have_an_event_early_in_their_lives(share):
+    random = np.random.default_rng(0)
+    lower = random.random(1000) * 0.8
+    upper = lower + 0.1
+    weights = np.where(np.arange(1000), 1e-9, 1.0)
+    clocks = Clocks(**{**EVEN, "served": Fixed(share)})
+    owners, times = clocks.events(5000, weights, lower, upper, same_pace, Streams(0))
+    assert len(owners) == 5000
+    assert len(np.unique(owners)) / 1000 == pytest.approx(share, abs=0.01)
+    others = owners > 0
+    lived = (times - lower[owners])[others] / 0.1
+    assert ((lived >= 0) & (lived <= 1)).all()
+    # The square of an even number has the mean 1/3.
+    assert not share or lived.mean() == pytest.approx(1 / 3, abs=0.03)
+    few, _ = clocks.events(1000, weights, lower, upper, same_pace, Streams(0))
+    assert (few > 0).sum() <= 500
+
+
+def test_what_belongs_to_activities_serves_them_too():
+    weights = np.where(np.arange(1000), 1e-9, 1.0)
+    begins = np.linspace(0.0, 0.5, 1000)
+    settings = dict(delay=Fixed(0.001), delay_spread=Fixed(0.3))
+    for share in (0.0, 0.6):
+        clocks = Clocks(**settings, served=Fixed(share))
+        owners, times = clocks.after(3000, weights, begins, 0.0, Streams(0))
+        assert len(np.unique(owners)) / 1000 == pytest.approx(share, abs=0.01)
+        assert (times >= begins[owners]).all()
+
+
 def test_the_pace_moves_events_to_where_it_is_fast():
     def pace(owners, times):
         return np.where((owners < 50) == (times > 0.5), 1.0, 0.25)
@@ -180,7 +215,7 @@ def test_the_pace_moves_events_to_where_it_is_fast():
 def test_what_belongs_to_an_activity_follows_it_by_the_delay():
     begins = np.sort(np.random.default_rng(0).random(2000)) * 0.5
     for delay, spread in [(0.001, 0.3), (0.01, 1.0)]:
-        clocks = Clocks(delay=Fixed(delay), delay_spread=Fixed(spread))
+        clocks = Clocks(delay=Fixed(delay), delay_spread=Fixed(spread), served=Fixed(0.0))
         owners, times = clocks.after(5000, np.ones(2000), begins, 0.0, Streams(0))
         logs = np.log(times - begins[owners])
         assert (np.diff(times) >= 0).all()
@@ -190,7 +225,7 @@ def test_what_belongs_to_an_activity_follows_it_by_the_delay():
 
 def test_delays_past_the_end_are_not_in_the_database():
     begins = np.sort(np.random.default_rng(0).random(500))
-    clocks = Clocks(delay=Fixed(0.5), delay_spread=Fixed(1.0))
+    clocks = Clocks(delay=Fixed(0.5), delay_spread=Fixed(1.0), served=Fixed(0.0))
     owners, times = clocks.after(1000, np.ones(500), begins, 0.0, Streams(0))
     assert len(times) == 1000
     assert (times >= begins[owners]).all()

@@ -6,7 +6,15 @@ import pytest
 from scipy.stats import kurtosis
 
 from models.synthetic.blueprint import ColumnKind, ColumnPlan
-from models.synthetic.column_values import ColumnValues, NumberShape, Shown
+from models.synthetic.column_values import (
+    MOST_SCORED,
+    ColumnValues,
+    NumberShape,
+    ScoreLook,
+    Shown,
+    SliceLook,
+    significant,
+)
 from models.synthetic.draws import Fixed
 from models.synthetic.generator import SECOND
 from models.synthetic.random_functions import REFERENCE
@@ -28,7 +36,8 @@ def shown(
 
 
 def number(shape: NumberShape, **settings: object) -> np.ndarray:
-    found = shown(ColumnKind.NUMERICAL, ColumnValues(shape=Fixed(shape), **settings))  # type: ignore[arg-type]
+    plain = {"shape": Fixed(shape), "rounded": Fixed(0.0)} | settings
+    found = shown(ColumnKind.NUMERICAL, ColumnValues(**plain))  # type: ignore[arg-type]
     return found.values.to_numpy()
 
 
@@ -58,6 +67,45 @@ def test_numbers_have_six_significant_digits():
     for seed in range(20):
         values = shown(ColumnKind.NUMERICAL, seed=seed).values
         assert values.to_list() == [float(f"{value:.6g}") for value in values.to_list()]
+
+
+def test_significant_digits_are_those_of_decimal_rounding():
+    random = np.random.default_rng(0)
+    values = random.standard_normal(3000) * 10.0 ** random.uniform(-8, 22, 3000)
+    values = np.concatenate([values, [0.0, 9.999999e5, -9.999996e-3, 1e5, 0.5]])
+    for digits in (3, 6):
+        rounded = significant(values, digits).tolist()
+        assert rounded == [float(f"{value:.{digits}g}") for value in values.tolist()]
+
+
+@pytest.mark.parametrize("shape", list(NumberShape))
+def test_numbers_in_steps_recur_and_others_read_what_is_shown(shape):
+    def found(steps: float) -> Shown:
+        settings = ColumnValues(shape=Fixed(shape), rounded=Fixed(1.0), steps=Fixed(steps))
+        return shown(ColumnKind.NUMERICAL, settings)
+
+    few, many = found(3.0), found(30.0)
+    # Nearly all of a normal number lies within three standard deviations.
+    assert few.values.n_unique() <= 3 * 8
+    assert many.values.n_unique() <= 30 * 9
+    # Prices are whole numbers less a cent: steps of a thirtieth do not show.
+    assert few.values.n_unique() < many.values.n_unique() or shape == NumberShape.PRICE
+    pairs = pl.DataFrame({"shown": few.values, "read": few.carried[REFERENCE:]}).unique()
+    assert pairs.height <= 3 * 9
+    exact = number(shape)
+    assert np.corrcoef(many.values.rank(), pl.Series(exact).rank())[0, 1] > 0.98
+
+
+def test_the_probability_of_steps():
+    def recurring(rounded: float) -> float:
+        settings = ColumnValues(
+            shape=Fixed(NumberShape.NORMAL), rounded=Fixed(rounded), steps=Fixed(5.0)
+        )
+        found = [shown(ColumnKind.NUMERICAL, settings, seed).values for seed in range(40)]
+        return float(np.mean([values.n_unique() < 100 for values in found]))
+
+    assert (recurring(0.0), recurring(1.0)) == (0.0, 1.0)
+    assert recurring(0.5) == pytest.approx(0.5, abs=0.2)
 
 
 def test_shapes_of_numbers():
@@ -121,6 +169,13 @@ def test_categories_are_those_of_the_plan_and_the_zipf_law_makes_some_rare(score
     assert largest(0.0) < largest(1.0) - 0.05 < largest(2.0) - 0.1
     if not scored:
         assert largest(1.0) == pytest.approx(1 / sum(1 / k for k in range(1, 13)), abs=0.04)
+
+
+def test_of_many_categories_none_wins_by_its_score():
+    for count, look in ((MOST_SCORED, ScoreLook), (MOST_SCORED + 1, SliceLook)):
+        plan = ColumnPlan("c", ColumnKind.CATEGORICAL, tuple(map(str, range(count))))
+        drawn = ColumnValues(scored=Fixed(1.0)).look(plan, True, np.random.default_rng(0))
+        assert isinstance(drawn, look)
 
 
 def test_slices_follow_one_number_and_scores_do_not():

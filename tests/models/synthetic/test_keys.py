@@ -19,7 +19,13 @@ from models.synthetic.keys import (
 from models.synthetic.rows import Rows
 from models.synthetic.streams import Streams
 
-PLAIN = dict(sway=Fixed(0.0), attachment=Fixed(0.0), homophily=Fixed(0.0))
+PLAIN = dict(
+    sway=Fixed(0.0),
+    streak=Fixed(0.0),
+    attachment=Fixed(0.0),
+    homophily=Fixed(0.0),
+    served=Fixed(0.0),
+)
 
 
 def even_targets(rows, clusters=1, **changes):
@@ -121,11 +127,57 @@ def test_attachment_makes_the_rich_richer():
 
 
 def test_copies_are_of_earlier_rows_and_end_at_an_original():
-    found = earlier_rows(5000, 0.7, np.random.default_rng(0))
+    found = earlier_rows(5000, 0.7, 0.0, np.random.default_rng(0))
     assert (found <= np.arange(5000)).all()
     assert (found[found] == found).all()
     assert (found == np.arange(5000)).mean() == pytest.approx(0.3, abs=0.02)
-    assert earlier_rows(50, 0.0, np.random.default_rng(0)).tolist() == list(range(50))
+    assert earlier_rows(50, 0.0, 0.0, np.random.default_rng(0)).tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("streak", [0.0, 0.4, 0.8])
+def test_streaks_repeat_the_row_before_so_often(streak):
+    parents = linked(even_targets(1000), 8000, streak=Fixed(streak))
+    assert (parents[1:] == parents[:-1]).mean() == pytest.approx(streak, abs=0.02)
+    found = earlier_rows(5000, 0.5, streak, np.random.default_rng(0))
+    originals = (found == np.arange(5000)).mean()
+    assert originals == pytest.approx((1 - streak) * 0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_so_many_parents_surely_have_a_row_while_they_are_there(share):
+    random = np.random.default_rng(0)
+    births = np.sort(random.random(400) * 0.9)
+    # Without being served, hardly any but the first one would have a row.
+    targets = even_targets(
+        400, times=births, ends=births + 0.05, weights=np.where(np.arange(400), 1e-9, 1.0)
+    )
+    targets.ends[0] = np.inf
+    times = np.linspace(0.001, 1, 6000)
+    parents = linked(targets, served=Fixed(share), times=times)
+    known = parents >= 0
+    assert len(np.unique(parents[known])) / 400 == pytest.approx(share, abs=0.03)
+    assert (births[parents[known]] <= times[known]).all()
+    assert (targets.ends[parents[known]] >= times[known]).all()
+    # No more than a quarter of the rows is spent on it.
+    assert (linked(targets, 400, served=Fixed(1.0)) > 0).mean() <= 0.25
+
+
+@pytest.mark.parametrize("agreement", [0.0, 0.7, 1.0])
+def test_rows_agree_with_the_owners_of_their_activities_so_often(agreement):
+    targets = even_targets(500)
+    targets.ends[:50] = 0.5
+    times = np.linspace(0.001, 1, 8000)
+    taken = np.full(8000, 60)
+    link = Link(times, targets.born(times), None, [taken])
+    random = np.random.default_rng(1)
+    parents, owners = random.integers(100, 500, (2, 8000))
+    owners[::2] = random.integers(-1, 62, 4000)
+    settings = Links(**PLAIN, agreement=Fixed(agreement))
+    found = settings.agreeing(parents, owners, link, targets, Streams(0))
+    possible = (owners >= 0) & (owners != 60) & ((owners >= 50) | (times <= 0.5))
+    assert (found == owners)[possible].mean() == pytest.approx(agreement, abs=0.02)
+    assert ((found == owners) | (found == parents)).all()
+    np.testing.assert_array_equal(found[~possible], parents[~possible])
 
 
 @pytest.mark.parametrize("attachment", [0.0, 0.5])
@@ -248,6 +300,8 @@ def test_clusters_are_the_nearest_directions():
     [
         (dict(attachment=Fixed(1.1)), "attachment must be from 0 to 1"),
         (dict(homophily=Fixed(-1.0)), "homophily must be from 0"),
+        (dict(streak=Fixed(2.0)), "streak must be from 0 to 1"),
+        (dict(served=Fixed(-0.5)), "served must be from 0 to 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings, message):

@@ -22,7 +22,13 @@ from models.synthetic.states import States
 from models.synthetic.streams import Streams
 
 EVEN = Links(
-    tail=Fixed(1e6), sway=Fixed(0.0), attachment=Fixed(0.0), homophily=Fixed(0.0), clusters=Fixed(4)
+    tail=Fixed(1e6),
+    sway=Fixed(0.0),
+    streak=Fixed(0.0),
+    attachment=Fixed(0.0),
+    homophily=Fixed(0.0),
+    served=Fixed(0.0),
+    clusters=Fixed(4),
 )
 EVER = Lives(present=Fixed(1.0), lifetime=Fixed(1e6))
 STEADY = Clocks(
@@ -31,6 +37,7 @@ STEADY = Clocks(
     trend=Fixed(0.0),
     season=Fixed(0.0),
     spikes=Fixed(0),
+    served=Fixed(0.0),
     burst=Fixed(0.0),
     habits=Fixed(0.0),
 )
@@ -289,6 +296,32 @@ def test_rates_of_owners_differ_as_their_states_drift():
         return np.corrcoef(np.log(np.add(counts, 1)))[0, 1]
 
     assert kept(0.0) > 0.9 > 0.75 > kept(4.0)
+
+
+def test_an_item_names_the_customer_of_its_order():
+    plan = blueprint(
+        entity("user", 100),
+        entity("product", 100),
+        activity("order", 1000, KeyPlan("user_id", "user"), KeyPlan("product_id", "product")),
+        activity(
+            "item",
+            4000,
+            KeyPlan("order_id", "order"),
+            KeyPlan("user_id", "user"),
+            KeyPlan("product_id", "product"),
+        ),
+    )
+    for agreement in (0.0, 0.9):
+        links = replace(EVEN, agreement=Fixed(agreement))
+        made = Population(EVER, STEADY, links)(plan, Streams(0))
+        order, item = made["order"].parents, made["item"].parents
+        same = {
+            key: (item[key] == order[key][item["order_id"]]).mean()
+            for key in ("user_id", "product_id")
+        }
+        assert same["user_id"] == pytest.approx(agreement, abs=0.03)
+        # An order's product is not its owner: its items may be of any.
+        assert same["product_id"] < 0.05
 
 
 def test_items_of_an_order_share_its_state_and_follow_it():
