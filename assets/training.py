@@ -1,10 +1,7 @@
-"""Stage 8, training: candidates of every family, each a trial; the best on validation is the model."""
+"""Stage 11, training: a search along the route, or named candidates; the model is chosen among them."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +9,11 @@ import dagster as dg
 from pydantic import Field
 
 from assets import training_tables
-from assets.pretraining import encoder_key, encoder_subject
-from assets.staging import staged_tables
+from assets.pretraining import encoder_key
+from assets.routing import DEFAULT_OBJECTIVE, Route, is_routed, read_route, whole_space
+from assets.searching import encoders_of, make_runner, search, train_named
 from assets.task_vectors import entity_tables
-from assets.temporal_graph import graph_key, graph_subject, text_encoder_of
+from assets.temporal_graph import graph_key
 from assets.workplace import (
     StageConfig,
     Workplace,
@@ -27,28 +25,20 @@ from assets.workplace import (
     materialization,
     table_metadata,
     task_key,
-    upstream,
 )
 from models.artifacts import Artifact, Outcome, Recipe, code_version
-from models.database.schema import RelationalSchema, Task, to_plain
-from models.database.training_table import read_training_table
-from models.settings import EMBEDDINGS, ON_GRAPHS, RDL
+from models.database.schema import RelationalSchema, Task
+from models.settings import ON_GRAPHS
 
 if TYPE_CHECKING:
     from models.families.candidate import Candidate
-    from models.families.trial import TrialInputs
+    from models.search.trial_runner import TrialRunner
 
 STAGE = "model"
-TRIAL = "trial"
 BUNDLE = "bundle"
 LEADERBOARD = "leaderboard.json"
-CODE = ("models/families", "models/learning", "models/reporting/scores.py")
-FAMILY_CODE = {
-    RDL: ("models/rdl", "models/tabular"),
-    EMBEDDINGS: ("models/rdl", "models/pretraining/config.py", "models/tabular"),
-}
-# What the pipelines train of each family, unless the run's configuration says otherwise.
-DEFAULT_OBJECTIVE = "tve"
+BEST = "best_validation"
+TABPFN = "tabpfn"
 
 
 class CandidateConfig(dg.Config):
@@ -64,14 +54,39 @@ class CandidateConfig(dg.Config):
 
 
 class TrainingStageConfig(StageConfig):
-    """Which candidates to train."""
+    """What to search and how to choose; or which candidates to train instead."""
 
+    trials: int = Field(6, description="Trials of the search.", ge=1)
+    seconds: float | None = Field(
+        None, description="No trial begins once all of them took so long; None for no limit."
+    )
+    trial_seeds: int = Field(2, description="Models of each trial.", ge=1)
+    trial_seconds: float | None = Field(
+        None, description="Budget of training one network; such a run can't be repeated to the bit."
+    )
+    sampler: str = Field("tpe", description="tpe or random.")
+    pruner: str = Field(
+        "none", description="none, halving or hyperband; these need trials of one seed."
+    )
+    workers: int = Field(
+        1, description="Trials at a time; the order then is a matter of luck.", ge=1
+    )
+    seed: int = Field(0, description="Of the search.")
+    storage: str = Field(
+        "", description="URL of the studies, such as postgresql://...; empty: a file in the home."
+    )
+    choice: str = Field(
+        "",
+        description=(
+            "ensemble, best_validation, one_standard_error_flattest, vote or late_validation. "
+            "Empty: an ensemble of a search's trials, the best on validation of named candidates."
+        ),
+    )
     candidates: list[CandidateConfig] = Field(
         [],
         description=(
-            "Each is trained with several seeds; the best mean validation score under the task's "
-            "protocol wins. Empty: those that the task declares, else one of each family with "
-            "default settings; of families in RELFORGE_FAMILIES only."
+            "Train these instead of searching. Empty: those that the task declares, if it does; "
+            "of families in RELFORGE_FAMILIES only."
         ),
     )
 
@@ -80,7 +95,9 @@ def training_asset(
     schema: RelationalSchema, task: Task, families: Sequence[str]
 ) -> dg.AssetsDefinition:
     """The model bundle of a task."""
-    deps = [task_key(schema, task, "features"), task_key(schema, task, "training_table")]
+    deps = [task_key(schema, task, name) for name in ("features", "training_table")]
+    if is_routed(families):
+        deps.append(task_key(schema, task, "routing"))
     if not ON_GRAPHS.isdisjoint(families):
         deps.append(graph_key(schema))
         if entity_tables(schema):
@@ -90,12 +107,12 @@ def training_asset(
         key=task_key(schema, task, "model"),
         deps=deps,
         group_name=group(schema, "training"),
-        kinds={"lightgbm", "pytorch"},
+        kinds={"optuna", "lightgbm", "pytorch"},
         partitions_def=as_of_partitions(schema),
         description=(
-            f"Candidates of the families {', '.join(families)}, a model per seed, stopped early on "
-            f"the validation split by `{task.metric}`; the best candidate's bundle scores a new "
-            "cutoff in a fresh process."
+            f"A search over the families {', '.join(families)} along the route: every trial is kept, "
+            f"scored on the validation split by `{task.metric}` and noted for the bank. The chosen "
+            "trial, or an ensemble of them, scores a new cutoff in a fresh process."
         ),
         op_tags={"stage": "training"},
     )
@@ -105,22 +122,31 @@ def training_asset(
         as_of = as_of_date(context, schema)
         subject = training_tables.subject(schema, task, as_of)
         features = latest(workplace, "features", subject, f"the feature table {subject}")
-        candidates = chosen_candidates(config, task, families)
-        outcomes = [
-            _trial(context, workplace, schema, task, as_of, one, features, config.force)
-            for one in candidates
-        ]
+        named = named_candidates(config, task, families)
+        learners = {one.family for one in named} or {*whole_space(families).learners}
+        runner = make_runner(
+            context, workplace, schema, task, as_of, features, sorted(learners),
+            sorted({DEFAULT_OBJECTIVE} | encoders_of(named)), config.force,
+        )  # fmt: skip
+        if named:
+            outcomes = train_named(runner, named, context)
+        else:
+            route = Route(tuple(map(str, whole_space(families).branches)))
+            if is_routed(families):
+                route = read_route(latest(workplace, "routing", subject, f"the routing {subject}"))
+            outcomes = search(context, workplace, runner, route, families, config)
         trials = [outcome.artifact for outcome in outcomes]
+        choice = config.choice or (BEST if named else "ensemble")
         recipe = Recipe(
             stage=STAGE,
             subject=subject,
-            code=code_version("models/families/leaderboard.py"),
-            config={"protocol": task.protocol, "metric": task.metric},
+            code=code_version("models/search", "models/families"),
+            config={"protocol": task.protocol, "metric": task.metric, "choice": choice},
             inputs={f"trial {trial.metadata['candidate']}": trial.fingerprint for trial in trials},
         )
 
         def produce(folder: Path) -> Mapping[str, Any]:
-            return _choose(task, trials, folder)
+            return _make(task, trials, runner, choice, folder)
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
         return materialization(outcome, metadata=_metadata(task, outcome.artifact, outcomes))
@@ -128,10 +154,10 @@ def training_asset(
     return model
 
 
-def chosen_candidates(
+def named_candidates(
     config: TrainingStageConfig, task: Task, families: Sequence[str]
 ) -> "tuple[Candidate, ...]":
-    """The candidates of a run.
+    """The candidates that the run or the task names; none where the run searches.
 
     Raises:
         Failure: One of them is not valid.
@@ -139,111 +165,34 @@ def chosen_candidates(
     from models.families.candidate import candidates_from_plain
 
     given = [candidate.model_dump() for candidate in config.candidates]
-    declared = [one for one in task.candidates if one["family"] in families]
+    declared: list[Any] = [one for one in task.candidates if one["family"] in families]
+    if set(families) <= {TABPFN}:
+        # Nothing of it is searched.
+        declared = declared or [{"family": TABPFN}]
+    if not given and not declared:
+        return ()
     try:
-        return candidates_from_plain(
-            given or declared or [{"family": family} for family in families]
-        )
+        return candidates_from_plain(given or declared)
     except ValueError as fault:
         raise dg.Failure(f"the training's configuration: {fault}") from fault
 
 
-def _trial(
-    context: dg.AssetExecutionContext,
-    workplace: Workplace,
-    schema: RelationalSchema,
-    task: Task,
-    as_of: datetime,
-    candidate: "Candidate",
-    features: Artifact,
-    force: bool,
-) -> Outcome:
-    """A candidate's trial, built or reused: a killed run loses at most the epoch in flight."""
-    settings = asdict(candidate.config())
-    table = upstream(workplace, "training_table", features)
-    inputs = {"training_table": table.fingerprint, "features": features.fingerprint}
-    graph, encoder = None, None
-    if candidate.family in ON_GRAPHS:
-        if not settings["features"]:
-            # Only the types of the columns come from there, and the graph has them.
-            del inputs["features"]
-        what = f"the temporal graph of {schema.database}"
-        graph = latest(workplace, "temporal_graph", graph_subject(schema, as_of), what)
-        inputs["temporal_graph"] = graph.fingerprint
-        objective = settings["initialisation" if candidate.family == RDL else "encoder"]
-        if objective != "scratch":
-            what = f"the encoder {objective!r}, which candidate {candidate.name!r} builds upon,"
-            subject = encoder_subject(schema, objective, as_of)
-            encoder = latest(workplace, "pretraining", subject, what)
-            inputs["pretrained encoder"] = encoder.fingerprint
-    subject = training_tables.subject(schema, task, as_of)
-    recipe = Recipe(
-        stage=TRIAL,
-        subject=f"{subject}/{candidate.name}",
-        code=code_version(*CODE, *FAMILY_CODE.get(candidate.family, ("models/tabular",))),
-        config={
-            "candidate": {"name": candidate.name, "family": candidate.family, "settings": settings},
-            "task": to_plain(replace(task, candidates=())),
-            "as_of": as_of,
-        },
-        inputs=inputs,
-    )
-
-    def produce(folder: Path) -> Mapping[str, Any]:
-        from models.families.trial import train_candidate
-
-        made = _trial_inputs(workplace, task, as_of, features, table, graph, encoder, recipe)
-        return train_candidate(
-            candidate, made, folder / BUNDLE, workplace.threads, context.log.info
-        )
-
-    return workplace.build(context, recipe, produce, force=force)
-
-
-def _trial_inputs(
-    workplace: Workplace,
-    task: Task,
-    as_of: datetime,
-    features: Artifact,
-    table: Artifact,
-    graph: Artifact | None,
-    encoder: Artifact | None,
-    recipe: Recipe,
-) -> "TrialInputs":
-    from models.dfs.feature_table import read_feature_table
-    from models.families.trial import TrialInputs
-
-    staging = upstream(workplace, "staging", features)
-    feature_table = read_feature_table(features.path)
-    pretrained = {str(encoder.metadata["pretext"]): encoder.path} if encoder else {}
-    return TrialInputs(
-        schema=feature_table.schema,
-        task=task,
-        as_of=as_of,
-        training_table=read_training_table(table.path / training_tables.FILE),
-        features=feature_table,
-        tables=staged_tables(staging, feature_table.schema),
-        graph=graph.path if graph else None,
-        text_encoder=text_encoder_of(graph) if graph else "",
-        pretrained=pretrained,
-        checkpoints=workplace.store.work(recipe),
-    )
-
-
-def _choose(task: Task, trials: Sequence[Artifact], folder: Path) -> Mapping[str, Any]:
-    """Copies the best trial's bundle and writes the leaderboard and the plots."""
+def _make(
+    task: Task, trials: Sequence[Artifact], runner: "TrialRunner", choice: str, folder: Path
+) -> Mapping[str, Any]:
+    """Writes the bundle, the leaderboard and the plots."""
     from models.families.bundle import load_bundle
-    from models.families.leaderboard import best_candidate, leaderboard
+    from models.search.final import make_model
 
-    rows = leaderboard([trial.metadata for trial in trials])
-    best = best_candidate(rows, task.protocol, task.metric)
-    chosen = next(trial for trial in trials if trial.metadata["candidate"] == best)
-    shutil.copytree(chosen.path / BUNDLE, folder / BUNDLE)
+    try:
+        found = make_model(trials, runner.inputs, choice, folder / BUNDLE)
+    except ValueError as fault:
+        raise dg.Failure(f"the model of task {task.name}: {fault}") from fault
     # Without the seconds: the same inputs give the same files.
-    scores = [{k: v for k, v in asdict(row).items() if k != "seconds"} for row in rows]
+    scores = [{k: v for k, v in row.items() if k != "seconds"} for row in found["leaderboard"]]
     (folder / LEADERBOARD).write_text(json.dumps(scores, indent=1))
     _plot(task, load_bundle(folder / BUNDLE).record, folder)
-    return {**chosen.metadata, "leaderboard": [asdict(row) for row in rows]}
+    return found
 
 
 def _plot(task: Task, record: Mapping[str, Any], folder: Path) -> None:
@@ -277,6 +226,7 @@ def _metadata(task: Task, model: Artifact, trials: Sequence[Outcome]) -> dict[st
         "candidate": found["candidate"],
         "family": found["family"],
         f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
+        "why": found["why"],
         "leaderboard": table_metadata(_rounded(row) for row in found["leaderboard"]),
         "trials": table_metadata(
             {

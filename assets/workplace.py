@@ -21,6 +21,8 @@ STAGES = (
     "task_vectors",
     "temporal_graph",
     "pretraining",
+    "signals",
+    "routing",
     "training",
     "predictions",
 )

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 import dagster as dg
 
 from assets import checks
+from assets.bank import performance_bank
 from assets.corpus import corpus
 from assets.features import feature_asset
 from assets.predictions import prediction_asset
 from assets.pretraining import OBJECTIVES, pretrained_encoder_asset
+from assets.routing import is_routed, routing_asset
+from assets.signals import signals_asset
 from assets.source import source_asset
 from assets.staging import staging_assets
 from assets.task_vectors import entity_tables, task_vector_asset
@@ -24,7 +27,7 @@ from models.database.dbt import load_manifest
 from models.database.manifest import Declaration, read_databases
 from models.database.schema import RelationalSchema
 from models.settings import Settings
-from orchestration.jobs import corpus_job, database_jobs
+from orchestration.jobs import bank_job, corpus_job, database_jobs
 from orchestration.schedules import task_schedules
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,8 @@ def database_definitions(schema: RelationalSchema, families: Sequence[str]) -> d
             training_asset(schema, task, families),
             prediction_asset(schema, task),
         ]
+        if is_routed(families):
+            assets += [signals_asset(schema, task), routing_asset(schema, task, families)]
         gates.append(checks.training_table_checks(schema, task))
     assets += [task_vector_asset(schema, table) for table in entity_tables(schema)]
     assets.append(temporal_graph_asset(schema))
@@ -86,8 +91,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         threads=int(os.environ.get("RELFORGE_THREADS", os.cpu_count() or 2)),
     )
     shared = dg.Definitions(
-        assets=[corpus],
-        jobs=[corpus_job()],
+        assets=[corpus, performance_bank],
+        jobs=[corpus_job(), bank_job()],
         resources={"workplace": workplace},
         # Stages are short or use every core themselves: a process per step only adds start-up.
         executor=dg.in_process_executor,

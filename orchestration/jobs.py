@@ -7,20 +7,23 @@ from typing import Any
 
 import dagster as dg
 
+from assets.bank import BANK
 from assets.corpus import CORPUS
 from assets.predictions import NEWEST_MODEL
 from assets.pretraining import encoder_key
+from assets.routing import DEFAULT_OBJECTIVE, is_routed
 from assets.source import database_key
 from assets.staging import staged_key
 from assets.task_vectors import entity_tables, task_vector_key
 from assets.temporal_graph import graph_key
-from assets.training import DEFAULT_OBJECTIVE
 from assets.workplace import as_of_partitions, task_key
 from models.database.schema import RelationalSchema, Task
 from models.settings import ON_GRAPHS
 
 CORPUS_JOB = "synthetic_corpus"
-TASK_STAGES = ("training_table", "features", "model", "predictions")
+BANK_JOB = "performance_bank_edition"
+TASK_STAGES = ("training_table", "features", "signals", "routing", "model", "predictions")
+ROUTED = ("signals", "routing")
 
 
 def job_name(database: str, kind: str, task: str = "") -> str:
@@ -35,6 +38,15 @@ def corpus_job() -> dg.UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(CORPUS),
         description="Synthetic databases with tasks, tried with both families, for the bank.",
         config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+    )
+
+
+def bank_job() -> dg.UnresolvedAssetJobDefinition:
+    """The job that makes a new edition of the performance bank."""
+    return dg.define_asset_job(
+        BANK_JOB,
+        selection=dg.AssetSelection.assets(BANK),
+        description="A new edition of the performance bank, with the trials run here since.",
     )
 
 
@@ -54,8 +66,9 @@ def _jobs(
     schema: RelationalSchema, tasks: tuple[Task, ...], name: str, families: Sequence[str]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
     about = f"task {name} of {schema.title}" if name else f"every task of {schema.title}"
-    retrain = [stage for stage in TASK_STAGES if stage != "predictions"]
-    score = [stage for stage in TASK_STAGES if stage != "model"]
+    whole = [stage for stage in TASK_STAGES if stage not in ROUTED or is_routed(families)]
+    retrain = [stage for stage in whole if stage != "predictions"]
+    score = ["training_table", "features", "predictions"]
     networks = [] if ON_GRAPHS.isdisjoint(families) else _network_keys(schema)
     # An encoder is pretrained for all entity tables, whichever task asked for it.
     about_tables = {task.entity_table for task in (schema.tasks if networks else tasks)}
@@ -68,7 +81,7 @@ def _jobs(
             tasks,
             "pipeline",
             name,
-            TASK_STAGES,
+            whole,
             f"From raw tables to predictions: {about}.",
             more=[*vectors, *networks],
         ),

@@ -24,6 +24,8 @@ from models.learning.rows import RowsToPredict
 from models.reporting.scores import score
 
 BOOTSTRAPS = 100
+SPLITS = ("val", "test")
+Predictions = Mapping[tuple[str, Protocol], np.ndarray]
 
 
 def measure_candidate(
@@ -51,20 +53,8 @@ def measure_candidate(
         graph: The temporal graph in memory, where the candidate reads one.
         threads: Seeds trained at a time.
     """
-    task = inputs.task
-    rows = inputs.training_table
-    common: dict[str, Any] = {
-        "database": inputs.schema.database,
-        "task": task.name,
-        "as_of": inputs.as_of,
-        "origin": origin,
-        "task_type": str(task.task_type),
-        "metric": str(task.metric),
-        **{f"{split}_rows": count for split, count in _counts(rows).items()},
+    common = trial_row(candidate, inputs, origin) | {
         "signals": canonical_json(dict(signals)),
-        "family": candidate.family,
-        "candidate": candidate.name,
-        "settings": canonical_json(asdict(candidate.config())),
         "code_version": code_version,
     }
     try:
@@ -73,23 +63,101 @@ def measure_candidate(
         failed = {"failure": f"{type(error).__name__}: {error}", "seed": 0}
         return [common | failed | {"protocol": str(protocol)} for protocol in Protocol]
     bundle = load_bundle(folder)
+    found = predictions_of(bundle, inputs, graph)
+    return [common | row for row in measured_rows(candidate, inputs, bundle, trial, found)]
+
+
+def trial_row(candidate: Candidate, inputs: TrialInputs, origin: str) -> dict[str, Any]:
+    """What all rows of a trial share: the task, its rows by split, and the candidate."""
+    task = inputs.task
+    return {
+        "database": inputs.schema.database,
+        "task": task.name,
+        "as_of": inputs.as_of,
+        "origin": origin,
+        "task_type": str(task.task_type),
+        "metric": str(task.metric),
+        **{f"{split}_rows": count for split, count in _counts(inputs.training_table).items()},
+        "family": candidate.family,
+        "candidate": candidate.name,
+        "settings": canonical_json(asdict(candidate.config())),
+    }
+
+
+def predictions_of(bundle: Bundle, inputs: TrialInputs, graph: Any = None) -> Predictions:
+    """What a bundle says of the labelled rows of validation and test, as each protocol sees them.
+
+    Args:
+        bundle: The trained models.
+        inputs: What they were trained from.
+        graph: The temporal graph in memory, where the bundle reads one.
+
+    Returns:
+        By (`val` or `test`, protocol) an array (seeds, rows) or (seeds, rows, classes), rows in the
+        order of `labelled_rows`; no entry for a split without labelled rows.
+    """
+    task = inputs.task
+    known = inputs.training_table.filter(pl.col("label").is_not_null())
+    found = {}
+    for split in SPLITS:
+        rows = labelled_rows(inputs.training_table, split)
+        if rows.is_empty():
+            continue
+        for protocol in Protocol:
+            asked = RowsToPredict(
+                seeds=seeds_of(rows, task, inputs.as_of, protocol),
+                tables=inputs.tables,
+                features=inputs.features.under(protocol) if inputs.features is not None else None,
+                label_history=known.select("entity", "cutoff_time", "label"),
+                graph=graph,
+                threads=1,
+            )
+            found[split, protocol] = np.asarray(bundle.predict(asked, protocol))
+    return found
+
+
+def labelled_rows(training_table: pl.DataFrame, split: str) -> pl.DataFrame:
+    """The rows of a split whose label is known, in the training table's order."""
+    return training_table.filter((pl.col("split") == split) & pl.col("label").is_not_null())
+
+
+def measured_rows(
+    candidate: Candidate,
+    inputs: TrialInputs,
+    bundle: Bundle,
+    trial: Mapping[str, Any],
+    predictions: Predictions,
+) -> list[dict[str, Any]]:
+    """A row a seed and protocol without what `trial_row` gives, the signals and the code version.
+
+    Args:
+        candidate: What was trained.
+        inputs: What from.
+        bundle: The trained models.
+        trial: What `train_candidate` returned.
+        predictions: What `predictions_of` returned.
+    """
     seeds = list(bundle.seeds)
     device = str(choose_device(getattr(candidate.config(), "device", "cpu")))
     found = []
     for protocol in Protocol:
-        validation = _scores(bundle, inputs, "val", protocol, graph)
-        test = _scores(bundle, inputs, "test", protocol, graph)
+        scores = {
+            split: _scores(bundle, inputs, split, predictions[split, protocol])
+            for split in SPLITS
+            if (split, protocol) in predictions
+        }
         for place, seed in enumerate(seeds):
+            own = {split: by_seed[place] for split, by_seed in scores.items()}
+            test = own.get("test", {})
             found.append(
-                common
-                | {
+                {
                     "protocol": str(protocol),
                     "seed": int(seed),
                     "validation": float(trial["validation_scores"][place][str(protocol)]),
-                    "validation_error": validation[place]["error"] if validation else None,
-                    "test": test[place]["score"] if test else None,
-                    "test_error": test[place]["error"] if test else None,
-                    "trivial_test": test[place]["trivial"] if test else None,
+                    "validation_error": own["val"]["error"] if "val" in own else None,
+                    "test": test.get("score"),
+                    "test_error": test.get("error"),
+                    "trivial_test": test.get("trivial"),
                     "epochs": int(trial["best_rounds"][place][str(protocol)]),
                     "seconds": round(trial["seconds"] / len(seeds), 2),
                     "peak_megabytes": peak_megabytes(),
@@ -112,37 +180,24 @@ def _counts(rows: pl.DataFrame) -> dict[str, int]:
 
 
 def _scores(
-    bundle: Bundle, inputs: TrialInputs, split: str, protocol: Protocol, graph: Any
+    bundle: Bundle, inputs: TrialInputs, split: str, predictions: np.ndarray
 ) -> list[dict[str, float]]:
     """Per seed the score of a split, its bootstrap error and the trivial predictor's score."""
-    task, table = inputs.task, inputs.training_table
-    known = table.filter(pl.col("label").is_not_null())
-    rows = known.filter(pl.col("split") == split)
-    if rows.is_empty():
-        return []
-    asked = RowsToPredict(
-        seeds=seeds_of(rows, task, inputs.as_of, protocol),
-        tables=inputs.tables,
-        features=inputs.features.under(protocol) if inputs.features is not None else None,
-        label_history=known.select("entity", "cutoff_time", "label"),
-        graph=graph,
-        threads=1,
-    )
-    raw = bundle.predict(asked, protocol)
-    labels = bundle.labels.transform(rows["label"])
+    task = inputs.task
+    labels = bundle.labels.transform(labelled_rows(inputs.training_table, split)["label"])
     classes = list(range(len(bundle.labels.classes)))
     trivial = trivial_predictions(bundle, labels.size)
 
-    def measure(truth: np.ndarray, predictions: np.ndarray) -> float:
-        return float(score(task.task_type, truth, predictions, classes=classes)[str(task.metric)])
+    def measure(truth: np.ndarray, predicted: np.ndarray) -> float:
+        return float(score(task.task_type, truth, predicted, classes=classes)[str(task.metric)])
 
     return [
         {
-            "score": _or_nan(measure, labels, predictions),
-            "error": bootstrap_error(measure, labels, predictions),
+            "score": _or_nan(measure, labels, predicted),
+            "error": bootstrap_error(measure, labels, predicted),
             "trivial": _or_nan(measure, labels, trivial),
         }
-        for predictions in raw
+        for predicted in predictions
     ]
 
 

@@ -49,6 +49,8 @@ average over the trial's seeds. peak_megabytes: the process's high-water mark. f
 has no scores; null for none.
 """
 
+SHIPPED = Path(__file__).parent / "shipped"
+"""The trials that relforge ships with; `python -m orchestration.bank` makes them anew."""
 KEY = ("database", "task", "as_of", "protocol", "family", "settings", "seed", "code_version")
 
 
@@ -75,9 +77,19 @@ def append_to_bank(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
+def write_bank(bank: pl.DataFrame, path: Path) -> None:
+    """Writes a bank as one file, compressed: signals and settings repeat from row to row."""
+    bank.sort(KEY).write_parquet(path, compression="zstd", compression_level=19)
+
+
+def bank_files(folders: Iterable[Path]) -> list[Path]:
+    """The files of a bank in some folders."""
+    return [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+
+
 def read_bank(folders: Iterable[Path]) -> pl.DataFrame:
     """All rows of some folders, each trial once (the last read wins), in order of their key."""
-    paths = [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+    paths = bank_files(folders)
     if not paths:
         return pl.DataFrame(schema=dict(BANK_SCHEMA))
     frame = pl.concat([pl.read_parquet(path) for path in paths], how="vertical")

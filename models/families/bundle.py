@@ -97,6 +97,10 @@ def load_bundle(folder: Path) -> Bundle:
         from models.families.embedding_features import load_embedding_features_bundle
 
         return load_embedding_features_bundle(folder)
+    if kind == "ensemble":
+        from models.families.ensemble import load_ensemble_bundle
+
+        return load_ensemble_bundle(folder)
     raise ValueError(
         f"{folder} holds a bundle of the kind {kind!r}, which this version does not know; "
         "score it with the version that wrote it, or train anew"

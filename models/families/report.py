@@ -32,6 +32,7 @@ FAMILY_TITLES = {
     "tabpfn": "TabPFN over features",
     "rdl": "Relational deep learning",
     "lightgbm_on_embeddings": "LightGBM over pretrained embeddings",
+    "ensemble": "Ensemble",
 }
 Plots = dict[str, tuple[bytes, str]]
 BASELINES = {

@@ -26,6 +26,7 @@ from models.learning.checkpoint import (
 )
 from models.learning.config import LoopConfig, epoch_seed, learning_rate_at
 from models.learning.device import held_gigabytes
+from models.learning.watching import tell_watcher
 
 Progress = Callable[[str], None]
 
@@ -172,6 +173,8 @@ class _Run:
         values = ", ".join(f"{name} {value:.4f}" for name, value in (losses | metrics).items())
         self.progress(f"epoch {epoch}: {values} ({steps} steps, {seconds:.1f} s)")
         self._save()
+        watched = {name: metrics[name] for name in self.objective.watched}
+        tell_watcher((epoch + 1) / self.config.epochs, watched)
 
     def _steps(self, epoch: int, started: float) -> tuple[int, dict[str, float]]:
         first = sum(entry["steps"] for entry in self.fit.history)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from models.artifacts.recipe import canonical_json, digest
 from models.families.candidate import Candidate
 
 Axes = Mapping[str, tuple[Any, ...]]
@@ -101,6 +102,11 @@ def branch_of(family: str, settings: Mapping[str, Any]) -> Branch:
     return Branch.DFS
 
 
+def candidate_name(learner: str, settings: Mapping[str, Any]) -> str:
+    """A name that follows from the settings: equal candidates have equal names."""
+    return f"{learner}_{digest(canonical_json(dict(settings)))[:6]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """A part of the design space.
@@ -174,7 +180,8 @@ class Space:
                 settings[axis] = choose(f"{branch}.{learner}.{axis}", values)
         if learner == "rdl":
             settings["features"] = branch == Branch.HYBRID
-        return Candidate(learner, learner, settings | dict((self.fixed or {}).get(learner, {})))
+        settings |= dict((self.fixed or {}).get(learner, {}))
+        return Candidate(candidate_name(learner, settings), learner, settings)
 
     def parameters_of(self, candidate: Candidate) -> dict[str, Any] | None:
         """The parameters that lead to a candidate; None where it is not in this space.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import lightgbm
 import numpy as np
 
 from models.database.schema import Metric, Protocol, TaskType
+from models.learning.watching import tell_watcher
 from models.reporting.scores import score
 
 Progress = Callable[[str], None]
@@ -96,12 +98,15 @@ def train(
 
     def grow(seed: int) -> _Grown:
         parameters = _parameters(task_type, metric, classes, config, len(labels["train"]), seed)
-        return _grow(matrices, labels, categorical, parameters, config)
+        tell = None if seed else _Tell(metric, labels, config.rounds)
+        return _grow(matrices, labels, categorical, parameters, config, tell)
 
+    # The first seed tells who watches this training; threads know nothing of their caller's context.
+    contexts = [copy_context() for _ in range(config.seeds)]
     # A thread per seed, one core each: LightGBM's own threads wait for each other at every split,
     # which a busy machine punishes, and seeds need not wait for each other at all.
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
-        grown = list(pool.map(grow, range(config.seeds)))
+        grown = list(pool.map(lambda seed: contexts[seed].run(grow, seed), range(config.seeds)))
     best = {protocol: _best_round(grown, protocol) for protocol in Protocol}
     models = []
     for seed, one in enumerate(grown):
@@ -131,6 +136,7 @@ def _grow(
     categorical: Sequence[int],
     parameters: dict[str, Any],
     config: LightGBMConfig,
+    tell: _Tell | None,
 ) -> _Grown:
     training = lightgbm.Dataset(
         matrices["train"],
@@ -149,7 +155,7 @@ def _grow(
         num_boost_round=config.rounds,
         valid_sets=[training, *validation],
         valid_names=["train", *Protocol],
-        callbacks=[stopping],
+        callbacks=[stopping, *([tell] if tell else [])],
     )
     return _Grown(booster, stopping.curve, stopping.higher_is_better)
 
@@ -185,6 +191,39 @@ class _StopWhenNoneGains:
     def _rounds_since_best(self, protocol: Protocol) -> int:
         values = np.asarray(self.curve[protocol])
         return len(values) - 1 - _position_of_best(values, self.higher_is_better)
+
+
+class _Tell:
+    """A LightGBM callback: every tenth round tells who watches the task's metric by protocol.
+
+    Macro F1, for which LightGBM watches the log loss, is not told.
+    """
+
+    order = 20
+    every = 10
+
+    def __init__(self, metric: Metric, labels: Mapping[str, np.ndarray], rounds: int) -> None:
+        self.metric, self.rounds = metric, rounds
+        self.variance = {protocol: float(np.var(labels[protocol])) for protocol in Protocol}
+
+    def __call__(self, environment: lightgbm.callback.CallbackEnv) -> None:
+        done = environment.iteration + 1
+        if done % self.every or self.metric == Metric.MACRO_F1:
+            return
+        found = {entry[0]: float(entry[2]) for entry in environment.evaluation_result_list or []}
+        metrics = {str(protocol): self._of(found[protocol], protocol) for protocol in Protocol}
+        tell_watcher(done / self.rounds, metrics)
+
+    def _of(self, value: float, protocol: Protocol) -> float:
+        """The task's metric of what LightGBM watches for it."""
+        if self.metric == Metric.ACCURACY:
+            return 1 - value
+        if self.metric == Metric.RMSE:
+            return value**0.5
+        if self.metric == Metric.R2:
+            variance = self.variance[protocol]
+            return 1 - value / variance if variance > 0 else np.nan
+        return value
 
 
 def _validation_scores(

@@ -16,7 +16,7 @@ FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")
 # Inside models, a package may import those to its left, and itself.
 FLOORS = ("settings", "database", "artifacts", "synthetic", "aggregation", "quality", "dfs",
           "tve", "reporting", "learning", "tabular", "rdl", "pretraining", "families",
-          "bank", "fidelity", "corpus")  # fmt: skip
+          "bank", "search", "relatron", "fidelity", "corpus")  # fmt: skip
 # Upward imports that exist, each for a reason given where it stands.
 KNOWN = {
     ("database", "artifacts"),  # digests of files and texts

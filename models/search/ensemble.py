@@ -1,0 +1,136 @@
+"""Weights of ensembles of a search's trials, chosen on validation predictions.
+
+Which trials, and how often each, is found by greedy forward selection with replacement (Caruana et
+al., "Ensemble selection from libraries of models", ICML 2004); the plain average of the best few is
+the other way. `models.families.ensemble` makes a model of trials and weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.families.ensemble import Combination, quantiles_of, ranks_of
+from models.search.validation import ValidationRows
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionConfig:
+    """How an ensemble is selected.
+
+    Attributes:
+        rounds: Members that are added, one at a time.
+        start: The selection starts from so many of the best single models.
+        bags: Selections from random parts of the models, whose weights are averaged (Section 2.3).
+        share: Of the models, in each bag.
+        combination: What is averaged: predictions, or their ranks (binary tasks only).
+        seed: Of the bags.
+    """
+
+    rounds: int = 25
+    start: int = 1
+    bags: int = 10
+    share: float = 0.5
+    combination: Combination = Combination.MEAN
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.start, self.bags) < 1 or not 0 < self.share <= 1:
+            raise ValueError(
+                "rounds, start and bags must be at least 1 and share a number above 0 up to 1 "
+                f"(got {self.rounds}, {self.start}, {self.bags}, {self.share})"
+            )
+
+
+def top_average(rows: ValidationRows, predictions: Sequence[np.ndarray], top: int) -> np.ndarray:
+    """Equal weights of the best few models by validation score, float64 [models], of sum 1.
+
+    Args:
+        rows: The validation rows.
+        predictions: Of each model, shape (rows,) or (rows, classes).
+        top: How many; all where there are fewer.
+
+    Raises:
+        ValueError: No model has a validation score.
+    """
+    best = _best_first(rows, _stacked(predictions))[:top]
+    weights = np.zeros(len(predictions))
+    weights[best] = 1 / len(best)
+    return weights
+
+
+def greedy_selection(
+    rows: ValidationRows, predictions: Sequence[np.ndarray], config: SelectionConfig | None = None
+) -> np.ndarray:
+    """How much each model counts in the ensemble, float64 [models], of sum 1.
+
+    In each bag the model whose addition gives the best validation score is added, again and again,
+    with replacement; the bag's weights are those of its best round.
+
+    Args:
+        rows: The validation rows.
+        predictions: Of each model, shape (rows,) or (rows, classes).
+        config: How.
+
+    Raises:
+        ValueError: No model has a validation score.
+    """
+    config = config or SelectionConfig()
+    stacked = combined_form(_stacked(predictions), config.combination)
+    usable = _best_first(rows, stacked)
+    generator = np.random.default_rng(config.seed)
+    size = max(1, round(config.share * len(usable)))
+    weights = np.zeros(len(stacked))
+    for _ in range(config.bags):
+        # In the order of their scores, so that equals are taken alike in every bag.
+        bag = usable[np.sort(generator.permutation(len(usable))[:size])]
+        weights[bag] += _selected(rows, stacked[bag], config) / config.bags
+    return weights
+
+
+def combined_form(predictions: np.ndarray, combination: Combination) -> np.ndarray:
+    """What an ensemble averages: the predictions (models, rows[, classes]), or their ranks."""
+    if combination == Combination.MEAN:
+        return predictions
+    return np.stack([ranks_of(one, quantiles_of(one)) for one in predictions])
+
+
+def _selected(rows: ValidationRows, predictions: np.ndarray, config: SelectionConfig) -> np.ndarray:
+    """The weights of models that come best first."""
+    counts = np.zeros(len(predictions))
+    counts[: config.start] = 1
+    total = predictions[: config.start].sum(axis=0)
+    best, kept = _losses(rows, total[None] / counts.sum())[0], counts.copy()
+    for _ in range(config.rounds):
+        losses = _losses(rows, (total + predictions) / (counts.sum() + 1))
+        chosen = int(losses.argmin())
+        counts[chosen] += 1
+        total = total + predictions[chosen]
+        if losses[chosen] < best:
+            best, kept = losses[chosen], counts.copy()
+    return kept / kept.sum()
+
+
+def _best_first(rows: ValidationRows, predictions: np.ndarray) -> np.ndarray:
+    losses = _losses(rows, predictions)
+    order = np.argsort(losses, kind="stable")
+    usable = order[np.isfinite(losses[order])]
+    if not usable.size:
+        raise ValueError(
+            f"none of {len(predictions)} models has a validation {rows.metric} on the "
+            f"{rows.labels.size} rows, so no ensemble can be chosen"
+        )
+    return usable
+
+
+def _losses(rows: ValidationRows, predictions: np.ndarray) -> np.ndarray:
+    scores = rows.scores(predictions)
+    return np.nan_to_num(-scores if rows.metric.higher_is_better else scores, nan=np.inf)
+
+
+def _stacked(predictions: Sequence[np.ndarray]) -> np.ndarray:
+    if not len(predictions):
+        raise ValueError("an ensemble needs at least one model (got none)")
+    return np.stack(predictions)

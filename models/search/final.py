@@ -1,0 +1,177 @@
+"""From a search's trials to the model: one of them, or an ensemble."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.artifacts import Artifact
+from models.database.schema import Protocol
+from models.families.ensemble import save_ensemble
+from models.families.leaderboard import leaderboard
+from models.families.trial import TrialInputs
+from models.search.choice import Choice, Contender, choose, within_one_error
+from models.search.ensemble import greedy_selection
+from models.search.landscape import landscape
+from models.search.trial_runner import BUNDLE, validation_of
+from models.search.validation import standard_error
+
+ENSEMBLE = "ensemble"
+CHOICES = (ENSEMBLE, *(str(rule) for rule in Choice))
+
+
+def make_model(
+    trials: Sequence[Artifact], inputs: TrialInputs, choice: str, folder: Path
+) -> dict[str, Any]:
+    """Writes the model's bundle into a folder.
+
+    Args:
+        trials: Of one task at one date.
+        inputs: What they were trained from.
+        choice: `ensemble` for greedy selection on validation predictions, with weights for each
+            protocol, or a rule of `Choice`, which takes one trial under the task's protocol.
+        folder: Receives the bundle.
+
+    Returns:
+        Metadata of the model: candidate, family, features, rows, validation_scores and best_rounds
+        by seed, why (in words), and the leaderboard of the trials, with the weight of each.
+
+    Raises:
+        ValueError: There is no such choice, or no trial has a validation score.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f"choice must be one of {', '.join(CHOICES)} (got {choice!r})")
+    rows = leaderboard([trial.metadata for trial in trials])
+    if choice == ENSEMBLE and len(trials) > 1:
+        found, weights = _ensemble(trials, inputs, folder)
+    else:
+        rule = Choice.BEST_VALIDATION if choice == ENSEMBLE else Choice(choice)
+        found, weights = _one(trials, inputs, rule, folder)
+    protocol = inputs.task.protocol
+    board = [
+        {
+            "candidate": row.candidate,
+            "family": row.family,
+            "protocol": str(row.protocol),
+            "mean": row.mean,
+            "std": row.std,
+            "seeds": row.seeds,
+            "seconds": row.seconds,
+            "weight": weights[row.candidate, row.protocol],
+        }
+        for row in rows
+    ]
+    own = [row for row in board if row["protocol"] == str(protocol)]
+    others = [row for row in board if row["protocol"] != str(protocol)]
+    return found | {"leaderboard": own + others}
+
+
+Weights = dict[tuple[str, Protocol], float]
+
+
+def _one(
+    trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice, folder: Path
+) -> tuple[dict[str, Any], Weights]:
+    names = [str(trial.metadata["candidate"]) for trial in trials]
+    decision = choose(contenders(trials, inputs, rule), inputs.task.metric, rule)
+    chosen = trials[names.index(decision.name)]
+    shutil.copytree(chosen.path / BUNDLE, folder)
+    weights = {
+        (name, protocol): float(name == decision.name) for name in names for protocol in Protocol
+    }
+    return {**chosen.metadata, "why": f"{decision.name}: {decision.reason}"}, weights
+
+
+def contenders(trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice) -> list[Contender]:
+    """The trials as the rule looks at them, under the task's protocol."""
+    task = inputs.task
+    scores = [_mean_score(trial, task.protocol) for trial in trials]
+    found = [
+        Contender(str(trial.metadata["candidate"]), str(trial.metadata["family"]), score)
+        for trial, score in zip(trials, scores, strict=True)
+    ]
+    if rule == Choice.BEST_VALIDATION:
+        return found
+    rows, predictions = validation_of(trials, inputs.training_table, task.protocol)
+    resampled = [rows.resampled(one) for one in predictions]
+    late: list[float | None] = [None] * len(trials)
+    if rule == Choice.LATE_VALIDATION:
+        last = rows.late()
+        late = [float(s) for s in rows.take(last).scores(np.stack([p[last] for p in predictions]))]
+    found = [
+        Contender(c.name, c.family, c.validation, standard_error(draws), draws, None, slice_score)
+        for c, draws, slice_score in zip(found, resampled, late, strict=True)
+    ]
+    if rule not in (Choice.ONE_STANDARD_ERROR_FLATTEST, Choice.VOTE):
+        return found
+    near = {one.name for one in within_one_error(found, task.metric)}
+    measured = []
+    for contender, trial in zip(found, trials, strict=True):
+        shape = None
+        if rule == Choice.VOTE or contender.name in near:
+            shape = landscape(trial.path / BUNDLE, inputs, task.protocol)
+        measured.append(
+            Contender(
+                contender.name,
+                contender.family,
+                contender.validation,
+                contender.error,
+                contender.resampled,
+                shape,
+            )
+        )
+    return measured
+
+
+def _ensemble(
+    trials: Sequence[Artifact], inputs: TrialInputs, folder: Path
+) -> tuple[dict[str, Any], Weights]:
+    names = [str(trial.metadata["candidate"]) for trial in trials]
+    weights: Weights = {}
+    scores: dict[str, float] = {}
+    for protocol in Protocol:
+        rows, predictions = validation_of(trials, inputs.training_table, protocol)
+        shares = greedy_selection(rows, predictions)
+        weights |= {(name, protocol): float(w) for name, w in zip(names, shares, strict=True)}
+        mixed = sum(weight * one for weight, one in zip(shares, predictions, strict=True))
+        scores[str(protocol)] = float(rows.scores(np.asarray(mixed)[None])[0])
+    members = [
+        (trial.path / BUNDLE, {p: weights[name, p] for p in Protocol})
+        for name, trial in zip(names, trials, strict=True)
+    ]
+    save_ensemble(folder, members, record={"validation_scores": [scores]})
+    return _about(trials, inputs, weights, scores), weights
+
+
+def _about(
+    trials: Sequence[Artifact], inputs: TrialInputs, weights: Weights, scores: Mapping[str, float]
+) -> dict[str, Any]:
+    own = inputs.task.protocol
+    used = sorted(
+        (
+            (weight, name)
+            for (name, protocol), weight in weights.items()
+            if protocol == own and weight
+        ),
+        reverse=True,
+    )
+    listed = ", ".join(f"{weight:.0%} {name}" for weight, name in used)
+    return {
+        "candidate": f"ensemble of {len(used)} trials",
+        "family": ENSEMBLE,
+        "rows": trials[0].metadata["rows"],
+        "features": max(int(trial.metadata["features"]) for trial in trials),
+        "validation_scores": [dict(scores)],
+        "best_rounds": [{str(protocol): 0 for protocol in Protocol}],
+        "seconds": sum(float(trial.metadata["seconds"]) for trial in trials),
+        "why": f"greedy selection on validation under the {own} protocol: {listed}",
+    }
+
+
+def _mean_score(trial: Artifact, protocol: Protocol) -> float:
+    scores = [seed[str(protocol)] for seed in trial.metadata["validation_scores"]]
+    return float(np.mean(scores))

@@ -1,0 +1,95 @@
+"""Weights chosen on validation predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from models.database.schema import Metric, TaskType
+from models.families.ensemble import Combination, quantiles_of, ranks_of
+from models.search.ensemble import SelectionConfig, greedy_selection, top_average
+from models.search.validation import ValidationRows
+
+START = np.datetime64("2024-01-01", "us")
+
+
+@pytest.fixture(scope="module")
+def values():
+    """A regression whose first two models err independently; the third errs more."""
+    random = np.random.default_rng(0)
+    labels = random.normal(0, 2, 400)
+    rows = ValidationRows(TaskType.REGRESSION, Metric.MAE, labels, np.full(400, START))
+    errors = (1.0, 1.05, 3.0)
+    return rows, [labels + random.normal(0, error, 400) for error in errors]
+
+
+def test_the_top_average_is_of_the_best(values):
+    rows, models = values
+    assert top_average(rows, models[::-1], 2).tolist() == [0, 0.5, 0.5]
+    assert top_average(rows, models, 9) == pytest.approx(np.full(3, 1 / 3))
+
+
+def test_greedy_selection_balances_what_is_good_and_leaves_out_what_is_not(values):
+    rows, models = values
+    every = SelectionConfig(bags=1, share=1.0)
+    weights = greedy_selection(rows, models, every)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[:2].min() > 0.35
+    assert weights[2] < 0.1
+    combined = np.tensordot(weights, np.stack(models), axes=1)
+    assert rows.scores(combined[None])[0] < 0.8 * rows.scores(np.stack(models)).min()
+
+
+def test_a_selection_never_scores_worse_than_its_best_model():
+    random = np.random.default_rng(3)
+    labels = (random.random(200) < 0.4).astype(float)
+    rows = ValidationRows(
+        TaskType.BINARY_CLASSIFICATION, Metric.ROC_AUC, labels, np.full(200, START)
+    )
+    good = labels + random.normal(0, 0.1, 200)
+    models = [random.random(200), good, random.random(200)]
+    weights = greedy_selection(rows, models, SelectionConfig(bags=1, share=1.0))
+    assert rows.scores(np.tensordot(weights, np.stack(models), axes=1)[None])[0] >= rows.scores(
+        good[None]
+    )
+
+
+def test_bags_are_of_some_models_and_repeat_themselves(values):
+    rows, models = values
+    config = SelectionConfig(bags=8, share=0.3)
+    weights = greedy_selection(rows, models, config)
+    # One model a bag: the weights count how often each was drawn.
+    assert (weights * 8) == pytest.approx(np.round(weights * 8))
+    assert np.count_nonzero(weights) == 3
+    assert np.array_equal(weights, greedy_selection(rows, models, config))
+
+
+def test_ranks_make_models_of_other_scales_equal():
+    random = np.random.default_rng(3)
+    labels = (random.random(500) < 0.4).astype(float)
+    rows = ValidationRows(
+        TaskType.BINARY_CLASSIFICATION, Metric.ROC_AUC, labels, np.full(500, START)
+    )
+    first, second = (labels + random.normal(0, 1, 500) for _ in range(2))
+    models = [first, second / 1000]
+    ranked = greedy_selection(
+        rows, models, SelectionConfig(bags=1, share=1.0, combination=Combination.RANKS)
+    )
+    assert ranked.min() > 0.3
+    ranks = ranks_of(first, quantiles_of(first))
+    assert ranks == pytest.approx((rankdata(first) - 0.5) / 500, abs=0.01)
+    assert ranks_of(np.array([-9.0, 9.0]), quantiles_of(first)).tolist() == [0, 1]
+    tied = np.array([0.0, 0.0, 0.0, 1.0])
+    assert ranks_of(tied, quantiles_of(tied)) == pytest.approx([0.37, 0.37, 0.37, 1], abs=0.05)
+
+
+def test_models_without_a_score_are_left_out_and_none_at_all_is_an_error(values):
+    rows, models = values
+    with_gap = [*models, np.full(400, np.nan)]
+    assert greedy_selection(rows, with_gap)[3] == 0
+    assert top_average(rows, with_gap, 4)[3] == 0
+    with pytest.raises(ValueError, match="none of 1 models has a validation mae"):
+        top_average(rows, with_gap[3:], 1)
+    with pytest.raises(ValueError, match="at least one model"):
+        greedy_selection(rows, [])
