@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.workplace import StageConfig, Workplace, materialization, table_metadata
 from models.artifacts import Artifact, ArtifactStore, Outcome, Recipe, code_version
+from models.artifacts.recipe import file_digest
 from models.bank.store import SHIPPED, append_to_bank, bank_files, read_bank, write_bank
 from models.settings import Settings
 
@@ -60,8 +61,7 @@ def _edition(store: ArtifactStore, folders: list[Path], run_id: str, force: bool
         subject=STAGE,
         code=code_version(*CODE),
         config={},
-        # Files are named by their content.
-        inputs={path.name: path.stem for path in files},
+        inputs={path.stem: file_digest(path) for path in files},
     )
 
     def produce(folder: Path) -> Mapping[str, Any]:

@@ -154,7 +154,7 @@ def search(
     place = config.storage or workplace.settings.home / "studies"
     starts = [*_defaults(space), *route.warm_starts]
     try:
-        if len(space.branches) > 1:
+        if len(space.branches) > 1 and not config.explore:
             rounds = max(1, min(3, study.trials // len(space.branches)))
             found = race(study, space, partial(evaluate, runner=runner), place, name, progress,
                          config.workers, starts, route.priors, rounds)  # fmt: skip
@@ -214,7 +214,7 @@ def _study_config(
         "space": asdict(space),
         "warm starts": [asdict(one) for one in route.warm_starts],
         "priors": [[name, list(own.items())] for name, own in route.priors.items()],
-        "sampler": [config.sampler, config.pruner, config.seed],
+        "sampler": [config.sampler, config.pruner, config.seed, config.explore],
     }
     return StudyConfig(
         metric=task.metric,
@@ -222,7 +222,7 @@ def _study_config(
         trials=max(config.trials, len(space.branches)),
         seconds=config.seconds,
         seed=config.seed,
-        sampler=config.sampler,
+        sampler="random" if config.explore else config.sampler,
         pruner=config.pruner,
         fingerprint=digest(canonical_json(decisive)),
     )

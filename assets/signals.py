@@ -1,6 +1,7 @@
 """Stage 8, signals: what is measured of a task before any training, for the router."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,8 @@ def signals_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
                 {
                     "signal": one.name,
                     "group": one.group,
-                    "value": float(one.value),
-                    "standard error": float(one.error),
+                    "value": _known(one.value),
+                    "standard error": _known(one.error),
                 }
                 for one in found
             ]
@@ -146,6 +147,10 @@ def signals_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
 def read_signals(artifact: Artifact) -> dict[str, float | None]:
     """The signals of an artifact by name."""
     return dict(json.loads((artifact.path / FILE).read_text()))
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _metadata(signals: Artifact) -> dict[str, Any]:

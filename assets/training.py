@@ -68,6 +68,10 @@ class TrainingStageConfig(StageConfig):
     pruner: str = Field(
         "none", description="none, halving or hyperband; these need trials of one seed."
     )
+    explore: bool = Field(
+        False,
+        description="Draw trials of all branches at random whatever the routing says, for the bank.",
+    )
     workers: int = Field(
         1, description="Trials at a time; the order then is a matter of luck.", ge=1
     )
@@ -132,7 +136,7 @@ def training_asset(
             outcomes = train_named(runner, named, context)
         else:
             route = Route(tuple(map(str, whole_space(families).branches)))
-            if is_routed(families):
+            if is_routed(families) and not config.explore:
                 route = read_route(latest(workplace, "routing", subject, f"the routing {subject}"))
             outcomes = search(context, workplace, runner, route, families, config)
         trials = [outcome.artifact for outcome in outcomes]

@@ -91,7 +91,7 @@ class StageConfig(dg.Config):
 
 def group(schema: RelationalSchema, stage: str) -> str:
     """The asset group of a stage: groups sort by database, then in pipeline order."""
-    return f"{schema.database}_{STAGES.index(stage) + 1}_{stage}"
+    return f"{schema.database}_{STAGES.index(stage) + 1:02}_{stage}"
 
 
 def task_key(schema: RelationalSchema, task: Task, name: str) -> dg.AssetKey:

@@ -65,7 +65,7 @@ def faulty_definitions(database: str, declaration: Declaration) -> dg.Definition
 
     @dg.asset(
         key=[database, "faulty_declaration"],
-        group_name=f"{database}_0_faulty_declaration",
+        group_name=f"{database}_00_faulty_declaration",
         description="\n".join(f"- {fault}" for fault in declaration.faults),
     )
     def faulty_declaration() -> None:

@@ -15,6 +15,9 @@ import numpy as np
 from models.families.ensemble import Combination, quantiles_of, ranks_of
 from models.search.validation import ValidationRows
 
+MANY = 20
+"""So many models or more are selected from in bags."""
+
 
 @dataclass(frozen=True, slots=True)
 class SelectionConfig:
@@ -24,7 +27,7 @@ class SelectionConfig:
         rounds: Members that are added, one at a time.
         start: The selection starts from so many of the best single models.
         bags: Selections from random parts of the models, whose weights are averaged (Section 2.3).
-        share: Of the models, in each bag.
+        share: Of the models, in each bag; all of them, in one bag, where there are few.
         combination: What is averaged: predictions, or their ranks (binary tasks only).
         seed: Of the bags.
     """
@@ -81,12 +84,14 @@ def greedy_selection(
     stacked = combined_form(_stacked(predictions), config.combination)
     usable = _best_first(rows, stacked)
     generator = np.random.default_rng(config.seed)
-    size = max(1, round(config.share * len(usable)))
+    # A part of a few models leaves out the best one as often as not.
+    bags, share = (config.bags, config.share) if len(usable) >= MANY else (1, 1.0)
+    size = max(1, round(share * len(usable)))
     weights = np.zeros(len(stacked))
-    for _ in range(config.bags):
+    for _ in range(bags):
         # In the order of their scores, so that equals are taken alike in every bag.
         bag = usable[np.sort(generator.permutation(len(usable))[:size])]
-        weights[bag] += _selected(rows, stacked[bag], config) / config.bags
+        weights[bag] += _selected(rows, stacked[bag], config) / bags
     return weights
 
 

@@ -72,15 +72,16 @@ def race(
                 trials=trials[branch],
                 seconds=seconds[branch] if config.seconds else None,
             )
+            own = replace(space, branches=(branch,))
             records[branch] = run_study(
                 budget,
-                replace(space, branches=(branch,)),
+                own,
                 evaluate,
                 storage,
                 f"{name}/{branch}",
                 progress,
                 workers,
-                warm_starts,
+                [one for one in warm_starts if own.parameters_of(one) is not None],
                 priors,
             )
         left = _without_the_worst(left, records, config.metric, progress)

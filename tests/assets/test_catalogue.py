@@ -22,17 +22,19 @@ KEYS = {
     *(
         f"shop/{task}/{stage}"
         for task in TASKS
-        for stage in ("training_table", "features", "model", "predictions")
+        for stage in ("training_table", "features", "signals", "routing", "model", "predictions")
     ),
     *(f"shop/{table}/task_vectors" for table in ("customers", "products")),
     "shop/temporal_graph",
     *(f"shop/pretrained_encoder/{objective}" for objective in OBJECTIVES),
     "synthetic/corpus",
+    "performance_bank",
 }
 JOBS = {
     *(f"shop__{kind}" for kind in ("pipeline", "retrain", "score")),
     *(f"shop__{task}__{kind}" for task in TASKS for kind in ("pipeline", "retrain", "score")),
     "synthetic_corpus",
+    "performance_bank_edition",
 }
 
 
@@ -68,8 +70,8 @@ def test_every_asset_has_a_description_and_kinds(shop: Any):
 
 def test_groups_sort_in_the_order_of_the_pipeline(shop: Any):
     groups = sorted({spec.group_name for spec in specs(shop)})
-    stages = [f"shop_{number}_{stage}" for number, stage in enumerate(STAGES, start=1)]
-    assert groups == [*stages, "synthetic_corpus"]
+    stages = [f"shop_{number:02}_{stage}" for number, stage in enumerate(STAGES, start=1)]
+    assert groups == ["performance_bank", *stages, "synthetic_corpus"]
     order = {spec.key: groups.index(spec.group_name) for spec in specs(shop)}
     for spec in specs(shop):
         for dependency in spec.deps:
