@@ -11,7 +11,7 @@ from pydantic import Field
 from assets import checks, training_tables
 from assets.staging import staged_tables
 from assets.temporal_graph import graph_subject, text_encoder_of
-from assets.training import BUNDLE
+from assets.training import BUNDLE, VALIDATED
 from assets.workplace import (
     StageConfig,
     Workplace,
@@ -153,7 +153,10 @@ def _predict(
     data = RunData(
         as_of, staged_tables(staging, schema), _graph(workplace, schema, as_of, bundle), threads
     )
-    metadata = build_predictions(task, bundle, rows, by_protocol, folder, data)
+    validated = None
+    if (model.path / VALIDATED).exists():
+        validated = load_bundle(model.path / VALIDATED)
+    metadata = build_predictions(task, bundle, rows, by_protocol, folder, data, validated)
     database = upstream(workplace, "database", staging)
     fingerprints = {"database": database, "staging": staging, "training table": table}
     fingerprints |= {"features": features, "model": model}

@@ -129,6 +129,7 @@ def search(
     route: Route,
     families: Sequence[str],
     config: Any,
+    trials: int,
 ) -> list[Outcome]:
     """The trials of the study that follows a route, those of earlier runs included.
 
@@ -139,6 +140,7 @@ def search(
         route: Branches, warm starts and priors.
         families: Learners that may be searched.
         config: A `TrainingStageConfig`.
+        trials: How many.
 
     Raises:
         Failure: No trial has a score, or the settings contradict each other.
@@ -149,7 +151,7 @@ def search(
 
     task, progress = runner.inputs.task, context.log.info
     space = _space(runner, route, families, config)
-    study = _study_config(task, runner, route, space, config)
+    study = _study_config(task, runner, route, space, config, trials)
     name = f"{runner.subject}/{study.fingerprint[:12]}"
     place = config.storage or workplace.settings.home / "studies"
     starts = [*_defaults(space), *route.warm_starts]
@@ -202,7 +204,7 @@ def _space(runner: "TrialRunner", route: Route, families: Sequence[str], config:
 
 
 def _study_config(
-    task: Task, runner: "TrialRunner", route: Route, space: "Space", config: Any
+    task: Task, runner: "TrialRunner", route: Route, space: "Space", config: Any, trials: int
 ) -> "StudyConfig":
     from models.search.records import StudyConfig
 
@@ -219,7 +221,7 @@ def _study_config(
     return StudyConfig(
         metric=task.metric,
         protocol=task.protocol,
-        trials=max(config.trials, len(space.branches)),
+        trials=max(trials, len(space.branches)),
         seconds=config.seconds,
         seed=config.seed,
         sampler="random" if config.explore else config.sampler,

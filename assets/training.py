@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STAGE = "model"
 BUNDLE = "bundle"
+VALIDATED = "validated"
 LEADERBOARD = "leaderboard.json"
 BEST = "best_validation"
 TABPFN = "tabpfn"
@@ -56,7 +57,9 @@ class CandidateConfig(dg.Config):
 class TrainingStageConfig(StageConfig):
     """What to search and how to choose; or which candidates to train instead."""
 
-    trials: int = Field(6, description="Trials of the search.", ge=1)
+    trials: int | None = Field(
+        None, description="Trials of the search; None for RELFORGE_TRIALS, by default 6.", ge=1
+    )
     seconds: float | None = Field(
         None, description="No trial begins once all of them took so long; None for no limit."
     )
@@ -86,6 +89,13 @@ class TrainingStageConfig(StageConfig):
             "Empty: an ensemble of a search's trials, the best on validation of named candidates."
         ),
     )
+    refit: bool | None = Field(
+        None,
+        description=(
+            "Train what was chosen once more with the validation rows, which are the newest. None: "
+            "for a search yes, for named candidates no."
+        ),
+    )
     candidates: list[CandidateConfig] = Field(
         [],
         description=(
@@ -96,9 +106,9 @@ class TrainingStageConfig(StageConfig):
 
 
 def training_asset(
-    schema: RelationalSchema, task: Task, families: Sequence[str]
+    schema: RelationalSchema, task: Task, families: Sequence[str], budget: int
 ) -> dg.AssetsDefinition:
-    """The model bundle of a task."""
+    """The model bundle of a task, of a search of so many trials unless a run says otherwise."""
     deps = [task_key(schema, task, name) for name in ("features", "training_table")]
     if is_routed(families):
         deps.append(task_key(schema, task, "routing"))
@@ -138,19 +148,27 @@ def training_asset(
             route = Route(tuple(map(str, whole_space(families).branches)))
             if is_routed(families) and not config.explore:
                 route = read_route(latest(workplace, "routing", subject, f"the routing {subject}"))
-            outcomes = search(context, workplace, runner, route, families, config)
+            outcomes = search(
+                context, workplace, runner, route, families, config, config.trials or budget
+            )
         trials = [outcome.artifact for outcome in outcomes]
         choice = config.choice or (BEST if named else "ensemble")
+        refit = not named if config.refit is None else config.refit
         recipe = Recipe(
             stage=STAGE,
             subject=subject,
             code=code_version("models/search", "models/families"),
-            config={"protocol": task.protocol, "metric": task.metric, "choice": choice},
+            config={
+                "protocol": task.protocol,
+                "metric": task.metric,
+                "choice": choice,
+                "refit": refit,
+            },
             inputs={f"trial {trial.metadata['candidate']}": trial.fingerprint for trial in trials},
         )
 
         def produce(folder: Path) -> Mapping[str, Any]:
-            return _make(task, trials, runner, choice, folder)
+            return _make(context, task, trials, runner, choice, refit, folder)
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
         return materialization(outcome, metadata=_metadata(task, outcome.artifact, outcomes))
@@ -182,20 +200,31 @@ def named_candidates(
 
 
 def _make(
-    task: Task, trials: Sequence[Artifact], runner: "TrialRunner", choice: str, folder: Path
+    context: dg.AssetExecutionContext,
+    task: Task,
+    trials: Sequence[Artifact],
+    runner: "TrialRunner",
+    choice: str,
+    refit: bool,
+    folder: Path,
 ) -> Mapping[str, Any]:
-    """Writes the bundle, the leaderboard and the plots."""
+    """Writes the bundle, the one before a refit, the leaderboard and the plots."""
     from models.families.bundle import load_bundle
-    from models.search.final import make_model
+    from models.search.final import make_model, weights_of
+    from models.search.refit import refit_model
 
+    chosen = folder / (VALIDATED if refit else BUNDLE)
     try:
-        found = make_model(trials, runner.inputs, choice, folder / BUNDLE)
+        found = make_model(trials, runner.inputs, choice, chosen)
+        if refit:
+            weights = weights_of(found["leaderboard"])
+            refit_model(trials, weights, runner, folder / BUNDLE, context.log.info)
     except ValueError as fault:
         raise dg.Failure(f"the model of task {task.name}: {fault}") from fault
     # Without the seconds: the same inputs give the same files.
     scores = [{k: v for k, v in row.items() if k != "seconds"} for row in found["leaderboard"]]
     (folder / LEADERBOARD).write_text(json.dumps(scores, indent=1))
-    _plot(task, load_bundle(folder / BUNDLE).record, folder)
+    _plot(task, load_bundle(chosen).record, folder)
     return found
 
 

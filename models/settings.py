@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RDL = "rdl"
 EMBEDDINGS = "lightgbm_on_embeddings"
 FAMILIES = ("lightgbm", RDL)
+TRIALS = 6
 ON_GRAPHS = {RDL, EMBEDDINGS}
 """Families that read the temporal graph."""
 
@@ -21,11 +22,13 @@ class Settings:
     RELFORGE_HOME: artifacts, warehouses and the Dagster instance (default `.relforge`).
     RELFORGE_DBT_PROJECT: the dbt project that declares the databases (default `dbt_project`).
     RELFORGE_FAMILIES: the model families that pipelines train by default, comma-separated.
+    RELFORGE_TRIALS: the trials of a task's search (default 6).
     """
 
     home: Path
     dbt_project: Path
     families: tuple[str, ...] = FAMILIES
+    trials: int = TRIALS
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -34,7 +37,8 @@ class Settings:
         project = os.environ.get("RELFORGE_DBT_PROJECT", ROOT / "dbt_project")
         families = os.environ.get("RELFORGE_FAMILIES", ",".join(FAMILIES))
         named = tuple(name.strip() for name in families.split(",") if name.strip())
-        return cls(home, Path(project).expanduser().resolve(), named or FAMILIES)
+        trials = int(os.environ.get("RELFORGE_TRIALS", TRIALS))
+        return cls(home, Path(project).expanduser().resolve(), named or FAMILIES, trials)
 
     @property
     def store(self) -> Path:

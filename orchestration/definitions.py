@@ -33,7 +33,9 @@ from orchestration.schedules import task_schedules
 logger = logging.getLogger(__name__)
 
 
-def database_definitions(schema: RelationalSchema, families: Sequence[str]) -> dg.Definitions:
+def database_definitions(
+    schema: RelationalSchema, families: Sequence[str], trials: int
+) -> dg.Definitions:
     """Assets, checks, jobs and schedules of one database, for models of these families."""
     assets = [source_asset(schema), staging_assets(schema)]
     gates = [checks.raw_checks(schema), checks.staged_checks(schema)]
@@ -42,7 +44,7 @@ def database_definitions(schema: RelationalSchema, families: Sequence[str]) -> d
     for task in schema.tasks:
         assets += [
             feature_asset(schema, task),
-            training_asset(schema, task, families),
+            training_asset(schema, task, families, trials),
             prediction_asset(schema, task),
         ]
         if is_routed(families):
@@ -83,7 +85,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             logger.error("database %s: %s", database, "; ".join(declaration.faults))
             parts.append(faulty_definitions(database, declaration))
         else:
-            parts.append(database_definitions(declaration.schema, settings.families))
+            parts.append(
+                database_definitions(declaration.schema, settings.families, settings.trials)
+            )
     workplace = Workplace(
         home=str(settings.home),
         dbt_project=str(settings.dbt_project),

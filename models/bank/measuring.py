@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from models.artifacts.recipe import canonical_json
-from models.database.schema import Protocol
+from models.database.schema import Metric, Protocol
 from models.dfs.feature_table import seeds_of
 from models.families.bundle import Bundle, load_bundle
 from models.families.candidate import Candidate
@@ -25,6 +25,7 @@ from models.reporting.scores import score
 
 BOOTSTRAPS = 100
 SPLITS = ("val", "test")
+Measure = Callable[[np.ndarray, np.ndarray], float]
 Predictions = Mapping[tuple[str, Protocol], np.ndarray]
 
 
@@ -194,23 +195,55 @@ def _scores(
     return [
         {
             "score": _or_nan(measure, labels, predicted),
-            "error": bootstrap_error(measure, labels, predicted),
+            "error": bootstrap_error(measure, task.metric, labels, predicted),
             "trivial": _or_nan(measure, labels, trivial),
         }
         for predicted in predictions
     ]
 
 
-def bootstrap_error(measure: Any, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """The standard deviation of a score over resampled rows; NaN where it is rarely defined."""
+def bootstrap_error(
+    measure: Measure, metric: Metric, labels: np.ndarray, predictions: np.ndarray
+) -> float:
+    """The standard deviation of a score over resampled rows; NaN where it is rarely defined.
+
+    Args:
+        measure: The score of labels and predictions.
+        metric: What it is; the two that most tasks have are computed for all draws at once.
+        labels: Encoded, float64 [rows].
+        predictions: [rows] or [rows, classes].
+    """
     generator = np.random.default_rng(0)
     draws = generator.integers(labels.size, size=(BOOTSTRAPS, labels.size))
-    scores = np.array([_or_nan(measure, labels[rows], predictions[rows]) for rows in draws])
+    if metric in (Metric.ROC_AUC, Metric.MAE) and predictions.ndim == 1:
+        counts = np.stack([np.bincount(rows, minlength=labels.size) for rows in draws])
+        if metric == Metric.MAE:
+            scores = counts @ np.abs(predictions - labels) / labels.size
+        else:
+            scores = _areas_under_curve(labels, predictions, counts)
+    else:
+        scores = np.array([_or_nan(measure, labels[rows], predictions[rows]) for rows in draws])
     defined = scores[~np.isnan(scores)]
     return float(defined.std(ddof=1)) if defined.size > BOOTSTRAPS // 2 else float("nan")
 
 
-def _or_nan(measure: Any, labels: np.ndarray, predictions: np.ndarray) -> float:
+def _areas_under_curve(labels: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The area for each draw, whose rows count so often; NaN where it has rows of one class only.
+
+    The share of pairs of a positive and a negative row that are in order, ties counting half (Mann
+    and Whitney, 1947).
+    """
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
+    positive = np.add.reduceat(counts[:, order] * (labels[order] == 1), starts, axis=1)
+    negative = np.add.reduceat(counts[:, order] * (labels[order] != 1), starts, axis=1)
+    below = np.cumsum(negative, axis=1) - negative / 2
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(pairs > 0, (positive * below).sum(axis=1) / pairs, np.nan))
+
+
+def _or_nan(measure: Measure, labels: np.ndarray, predictions: np.ndarray) -> float:
     try:
         return float(measure(labels, predictions))
     except (ValueError, KeyError):

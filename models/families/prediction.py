@@ -68,6 +68,7 @@ def build_predictions(
     features: Mapping[Protocol, pl.DataFrame] | None,
     folder: Path,
     data: RunData | None = None,
+    validated: Bundle | None = None,
 ) -> dict[str, Any]:
     """Predicts every row from `as_of` on under both protocols and scores what can be scored.
 
@@ -81,6 +82,8 @@ def build_predictions(
             labels that are known, and scores.json.
         data: What else the run has at hand; None if the features are all that the bundle reads and
             it was trained in this run.
+        validated: The model as it was before it was trained on the validation rows too; it is the
+            one that is scored on them. None where the model never saw them.
 
     Returns:
         Metadata: rows, cutoffs, scores.
@@ -100,7 +103,8 @@ def build_predictions(
                 graph=data.graph,
                 threads=data.threads,
             )
-            raw = bundle.predict(asked, protocol)
+            model = validated if validated is not None and split == "val" else bundle
+            raw = model.predict(asked, protocol)
             scores += score_rows(task, bundle, rows, raw, split, protocol)
             if split == "test":
                 _write(task, bundle, rows, raw, protocol, folder)

@@ -96,7 +96,8 @@ def prepare(
         labels=labels,
         seed_inputs=inputs,
         features=tuple(feature for feature in definitions if feature.name in read),
-        history=labelled.select("entity", "cutoff_time", "label"),
+        # A refit trains on validation rows too, which are there twice.
+        history=labelled.select("entity", "cutoff_time", "label").unique(maintain_order=True),
     )
 
 

@@ -17,7 +17,7 @@ from models.families.trial import TrialInputs
 from models.search.choice import Choice, Contender, choose, within_one_error
 from models.search.ensemble import greedy_selection
 from models.search.landscape import landscape
-from models.search.trial_runner import BUNDLE, validation_of
+from models.search.trial_runner import BUNDLE, ROWS, validation_of
 from models.search.validation import standard_error
 
 ENSEMBLE = "ensemble"
@@ -73,6 +73,11 @@ def make_model(
 Weights = dict[tuple[str, Protocol], float]
 
 
+def weights_of(board: Sequence[Mapping[str, Any]]) -> Weights:
+    """The weights of a leaderboard by candidate and protocol."""
+    return {(row["candidate"], Protocol(row["protocol"])): row["weight"] for row in board}
+
+
 def _one(
     trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice, folder: Path
 ) -> tuple[dict[str, Any], Weights]:
@@ -83,7 +88,8 @@ def _one(
     weights = {
         (name, protocol): float(name == decision.name) for name in names for protocol in Protocol
     }
-    return {**chosen.metadata, "why": f"{decision.name}: {decision.reason}"}, weights
+    found = {name: value for name, value in chosen.metadata.items() if name != ROWS}
+    return found | {"why": f"{decision.name}: {decision.reason}"}, weights
 
 
 def contenders(trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice) -> list[Contender]:

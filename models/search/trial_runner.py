@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -31,7 +30,7 @@ from models.search.validation import ValidationRows
 
 STAGE = "trial"
 BUNDLE = "bundle"
-ROWS = "bank_rows.json"
+ROWS = "bank_rows"
 PREDICTIONS = "predictions.npz"
 Progress = Callable[[str], None]
 
@@ -64,8 +63,8 @@ class TrialRunner:
     def run(self, candidate: Candidate, progress: Progress = lambda line: None) -> Outcome:
         """The candidate's trial, built or reused: a killed run loses at most the epoch in flight.
 
-        The artifact has the bundle, its predictions of the labelled validation and test rows, and
-        rows for the bank without signals.
+        The artifact has the bundle and its predictions of the labelled validation and test rows; its
+        metadata has rows for the bank, without signals.
 
         Raises:
             ValueError: The candidate is not valid, or an input that it reads is missing.
@@ -127,8 +126,8 @@ class TrialRunner:
         write_predictions(folder / PREDICTIONS, found)
         shared = trial_row(candidate, inputs, "real") | {"code_version": recipe.code}
         rows = [shared | row for row in measured_rows(candidate, inputs, bundle, trial, found)]
-        (folder / ROWS).write_text(json.dumps(rows, default=str))
-        return trial
+        # Not a file: seconds and memory differ from run to run, the same inputs give the same files.
+        return trial | {ROWS: [row | {"as_of": row["as_of"].isoformat()} for row in rows]}
 
 
 def evaluate(candidate: Candidate, number: int, report: Report, *, runner: TrialRunner) -> Result:
@@ -161,8 +160,7 @@ def encoder_input(objective: str) -> str:
 
 def bank_rows(trial: Artifact) -> list[dict[str, Any]]:
     """The bank's rows of a trial, without the task's signals."""
-    rows = json.loads((trial.path / ROWS).read_text())
-    return [row | {"as_of": datetime.fromisoformat(row["as_of"])} for row in rows]
+    return [row | {"as_of": datetime.fromisoformat(row["as_of"])} for row in trial.metadata[ROWS]]
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

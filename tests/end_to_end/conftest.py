@@ -29,6 +29,7 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # On busy cores two threads take far longer than one over so few rows.
         patch.setenv("RELFORGE_THREADS", "1")
         patch.setenv("RELFORGE_FAMILIES", "lightgbm")
+        patch.setenv("RELFORGE_TRIALS", "2")
         yield
 
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Installation:
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.home, self.project, Settings.from_environment().families)
+        return replace(Settings.from_environment(), home=self.home, dbt_project=self.project)
 
     @property
     def store(self) -> ArtifactStore:
@@ -40,6 +40,7 @@ class Installation:
             "RELFORGE_THREADS": "1",
             # Networks have tests of their own; the others need not wait for them.
             "RELFORGE_FAMILIES": "lightgbm",
+            "RELFORGE_TRIALS": "2",
             **more,
         }
 

@@ -1,0 +1,151 @@
+"""The chosen trials trained once more, on all labelled rows: the newest ones were validation.
+
+What a search chooses by has to be kept from training, but once the choice is made those rows are the
+newest examples there are. A refit has the settings of its trial and as many trees or epochs as were
+best there, so nothing is left to be chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.artifacts import Artifact, Recipe, code_version
+from models.database.schema import Protocol
+from models.families.candidate import Candidate
+from models.families.ensemble import save_ensemble
+from models.families.trial import train_candidate
+from models.learning.bundle import amend_record
+from models.search.trial_runner import BUNDLE, Progress, TrialRunner
+
+STAGE = "refit"
+MOST_GROWTH = 1.5
+"""Trees grow with the number of rows, up to this factor."""
+Weights = Mapping[tuple[str, Protocol], float]
+
+
+def refit_model(
+    trials: Sequence[Artifact],
+    weights: Weights,
+    runner: TrialRunner,
+    folder: Path,
+    progress: Progress = lambda line: None,
+) -> None:
+    """Writes the bundle of an ensemble's members, each trained on training and validation rows.
+
+    The two protocols keep numbers of trees or epochs of their own, so a member is trained for each
+    protocol in which it has weight, once where the numbers agree.
+
+    Args:
+        trials: The trials.
+        weights: By candidate and protocol.
+        runner: Trained the trials.
+        folder: Receives the bundle.
+        progress: Receives the lines of the trainings.
+    """
+    members: list[tuple[Path, Mapping[Protocol, float]]] = []
+    for trial in trials:
+        name = str(trial.metadata["candidate"])
+        own = {protocol: weights.get((name, protocol), 0.0) for protocol in Protocol}
+        rounds = {protocol: rounds_of(trial, protocol) for protocol in Protocol}
+        for count in sorted({rounds[protocol] for protocol in Protocol if own[protocol] > 0}):
+            made = refit(trial, count, runner, progress)
+            shares = {p: own[p] if rounds[p] == count else 0.0 for p in Protocol}
+            members.append((made.path / BUNDLE, shares))
+    scores = [_mean_scores(trials, weights)]
+    save_ensemble(folder, members, record={"validation_scores": scores})
+
+
+def refit(
+    trial: Artifact, rounds: int, runner: TrialRunner, progress: Progress = lambda line: None
+) -> Artifact:
+    """The trial's candidate trained on all labelled rows for so many rounds, built or reused."""
+    plain = trial.record["recipe"]["config"]["candidate"]
+    table = with_validation(runner.inputs.training_table)
+    growth = trained_rows(table) / max(trained_rows(runner.inputs.training_table), 1)
+    candidate = Candidate(plain["name"], plain["family"], _free(plain))
+    candidate = fixed_length(candidate, rounds, growth)
+    recipe = Recipe(
+        stage=STAGE,
+        subject=f"{trial.record['subject']}/{rounds}",
+        code=code_version("models/search/refit.py"),
+        config={"rounds": rounds},
+        inputs={"trial": trial.fingerprint},
+    )
+
+    def produce(folder: Path) -> Mapping[str, Any]:
+        work = runner.store.work(recipe)
+        inputs = replace(runner.inputs, training_table=table, checkpoints=work)
+        found = train_candidate(candidate, inputs, folder / BUNDLE, runner.threads, progress)
+        # Those of the refit are of rows that it was trained on.
+        kept = {"validation_scores": trial.metadata["validation_scores"]}
+        amend_record(folder / BUNDLE, kept)
+        return found | kept
+
+    return runner.store.build(recipe, produce, runner.run_id, force=runner.force).artifact
+
+
+def with_validation(training_table: pl.DataFrame) -> pl.DataFrame:
+    """The training table with its labelled validation rows among the training rows too."""
+    known = training_table.filter((pl.col("split") == "val") & pl.col("label").is_not_null())
+    kind = training_table.schema["split"]
+    return pl.concat(
+        [training_table, known.with_columns(pl.lit("train").cast(kind).alias("split"))]
+    )
+
+
+def trained_rows(training_table: pl.DataFrame) -> int:
+    """The number of labelled training rows."""
+    return training_table.filter(
+        (pl.col("split") == "train") & pl.col("label").is_not_null()
+    ).height
+
+
+def rounds_of(trial: Artifact, protocol: Protocol) -> int:
+    """The trees or epochs that were best under a protocol, the median over the trial's seeds."""
+    found = [seed[str(protocol)] for seed in trial.metadata.get("best_rounds", [])]
+    return max(1, round(float(np.median(found)))) if found else 1
+
+
+def fixed_length(candidate: Candidate, rounds: int, growth: float) -> Candidate:
+    """The candidate with so many trees or epochs and no early stopping.
+
+    Args:
+        candidate: A trial's.
+        rounds: The best number on fewer rows.
+        growth: How many times the rows there are now. An epoch grows with them by itself.
+    """
+    if "epochs" in candidate.config().__dataclass_fields__:
+        length = {"epochs": rounds, "patience": rounds + 1}
+    elif "rounds" in candidate.config().__dataclass_fields__:
+        grown = max(1, round(rounds * min(growth, MOST_GROWTH)))
+        length = {"rounds": grown, "early_stopping": grown + 1}
+    else:
+        length = {}
+    return Candidate(candidate.name, candidate.family, {**candidate.settings, **length})
+
+
+def _free(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A candidate's recorded settings without what its family fixes."""
+    from models.families.candidate import FAMILIES
+
+    fixed = FAMILIES[plain["family"]]().fixed
+    return {name: value for name, value in plain["settings"].items() if name not in fixed}
+
+
+def _mean_scores(trials: Sequence[Artifact], weights: Weights) -> dict[str, float]:
+    """The members' validation scores, averaged by weight, by protocol."""
+    found = {}
+    for protocol in Protocol:
+        own = [weights.get((str(t.metadata["candidate"]), protocol), 0.0) for t in trials]
+        scores = [
+            np.mean([seed[str(protocol)] for seed in t.metadata["validation_scores"]])
+            for t in trials
+        ]
+        found[str(protocol)] = float(np.average(scores, weights=own))
+    return found
