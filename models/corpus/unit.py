@@ -19,6 +19,7 @@ from models.dfs.feature_table import build_feature_table, read_feature_table
 from models.families.trial import TrialInputs
 from models.rdl.build import build_graph
 from models.rdl.graph_files import read_graph, write_graph
+from models.relatron.signals import SignalConfig, SignalInputs, signals_as_data, task_signals
 from models.synthetic.database import SyntheticDatabase
 from models.synthetic.dials.plant import plant
 from models.synthetic.dials.sweep import moved_dials, settings
@@ -33,9 +34,11 @@ from models.synthetic.tasks.sample import sample_tasks
 from models.synthetic.tasks.task import SyntheticTask
 
 CODE = ("models/bank", "models/dfs", "models/families", "models/learning", "models/rdl",
-        "models/tabular", "models/synthetic", "models/corpus")  # fmt: skip
+        "models/tabular", "models/relatron", "models/synthetic", "models/corpus")  # fmt: skip
 PLANTED = "planted"
 SAMPLED = "sampled"
+# Of a corpus there are many tasks, so that each may be known less well.
+SIGNALS = SignalConfig(rows=2000, probe_training_rows=2000, probe_validation_rows=2000)
 FORECASTS = Grammar(autocomplete=Fixed(False))
 
 
@@ -86,13 +89,18 @@ def run_unit(config: CorpusConfig, unit: Unit) -> list[dict[str, Any]]:
         for place, one in enumerate(tasks):
             task = schema.task(one.task.name)
             inputs = _inputs(config, schema, task, one, tables, graph_folder, folder / f"{place}")
+            measured = task_signals(
+                SignalInputs(schema, task, inputs.as_of, one.labels, inputs.features, graph),
+                SIGNALS,
+            )
+            known = {**one.signals, **signals_as_data(measured)}
             for candidate in config.candidates():
                 rows += measure_candidate(
                     candidate,
                     inputs,
                     folder / f"{place}" / candidate.name,
                     origin="planted" if unit.kind == PLANTED else "synthetic",
-                    signals=one.signals,
+                    signals=known,
                     code_version=version,
                     graph=graph,
                 )
