@@ -144,12 +144,12 @@ def measured(
     for store, trial in trials[: options.most]:
         bundle = load_bundle(trial.path / "bundle")
         protocol = Protocol(options.protocol or bundle.task.protocol)
-        labelled = _labelled(store, trial)
-        if labelled["test"].is_empty():
+        parts = labelled(store, trial)
+        if parts["test"].is_empty():
             return None
-        rows = rows or {name: _rows(bundle, part) for name, part in labelled.items()}
+        rows = rows or {name: rows_of(bundle, part) for name, part in parts.items()}
         name = f"{trial.fingerprint}_{protocol}"
-        predictions = _predictions(options.cache / f"{name}.npz", store, trial, protocol)
+        predictions = mean_predictions(options.cache / f"{name}.npz", store, trial, protocol)
         terrain = _landscape(options.cache / f"{name}.json", store, trial, protocol)
         found.append(_measured(trial, rows, predictions, terrain))
     return Subject(title, rows, tuple(found))
@@ -177,7 +177,8 @@ def _measured(
     return Measured(contender, predictions, scores["test"])
 
 
-def _rows(bundle: Any, part: pl.DataFrame) -> ValidationRows:
+def rows_of(bundle: Any, part: pl.DataFrame) -> ValidationRows:
+    """The labelled rows of a split as scores need them."""
     labels = bundle.labels.transform(part["label"])
     task: Task = bundle.task
     times = part["cutoff_time"].to_numpy()
@@ -200,7 +201,7 @@ def _graph(store: ArtifactStore, fingerprint: str) -> Any:
     return read_graph(store.get("temporal_graph", fingerprint).path)
 
 
-def _labelled(store: ArtifactStore, trial: Artifact) -> dict[str, pl.DataFrame]:
+def labelled(store: ArtifactStore, trial: Artifact) -> dict[str, pl.DataFrame]:
     """The rows of each split whose label is known to training."""
     known = _table(store, trial.inputs["training_table"])
     labels = load_bundle(trial.path / "bundle").labels
@@ -216,7 +217,7 @@ def _inputs(store: ArtifactStore, trial: Artifact) -> tuple[TrialInputs, Any]:
     return TrialInputs(bundle.schema, bundle.task, bundle.as_of, rows, features), graph
 
 
-def _predictions(
+def mean_predictions(
     path: Path, store: ArtifactStore, trial: Artifact, protocol: Protocol
 ) -> dict[str, np.ndarray]:
     """Mean predictions over the seeds of the labelled rows of each split."""
@@ -225,7 +226,7 @@ def _predictions(
         inputs, graph = _inputs(store, trial)
         known = inputs.training_table.filter(pl.col("label").is_not_null())
         made: dict[str, Any] = {}
-        for split, rows in _labelled(store, trial).items():
+        for split, rows in labelled(store, trial).items():
             asked = RowsToPredict(
                 seeds_of(rows, inputs.task, inputs.as_of, protocol),
                 features=inputs.features.under(protocol) if inputs.features else None,

@@ -25,7 +25,8 @@ class SelectionConfig:
 
     Attributes:
         rounds: Members that are added, one at a time.
-        start: The selection starts from so many of the best single models.
+        start: The selection starts from so many of the best single models (Section 2.2), or where
+            rows are few the luckiest model would take all.
         bags: Selections from random parts of the models, whose weights are averaged (Section 2.3).
         share: Of the models, in each bag; all of them, in one bag, where there are few.
         combination: What is averaged: predictions, or their ranks (binary tasks only).
@@ -33,7 +34,7 @@ class SelectionConfig:
     """
 
     rounds: int = 25
-    start: int = 1
+    start: int = 3
     bags: int = 10
     share: float = 0.5
     combination: Combination = Combination.MEAN

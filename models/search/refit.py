@@ -121,7 +121,7 @@ def fixed_length(candidate: Candidate, rounds: int, growth: float) -> Candidate:
         growth: How many times the rows there are now. An epoch grows with them by itself.
     """
     if "epochs" in candidate.config().__dataclass_fields__:
-        length = {"epochs": rounds, "patience": rounds + 1}
+        length: dict[str, Any] = {"epochs": rounds, "patience": rounds + 1, "max_seconds": None}
     elif "rounds" in candidate.config().__dataclass_fields__:
         grown = max(1, round(rounds * min(growth, MOST_GROWTH)))
         length = {"rounds": grown, "early_stopping": grown + 1}

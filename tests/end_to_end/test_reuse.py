@@ -115,9 +115,13 @@ def test_another_depth_computes_features_and_what_follows(copy: Installation):
 
 
 def test_another_learning_rate_trains_and_predicts_only(copy: Installation):
-    candidate = {"family": "lightgbm", "settings": {"learning_rate": 0.1}}
-    config = {"ops": {"tiny_club__member_comes__model": {"config": {"candidates": [candidate]}}}}
-    changed = copy.execute_here(JOB, AS_OF, config)
+    def with_rate(rate: float) -> dict[str, object]:
+        candidate = {"family": "lightgbm", "settings": {"learning_rate": rate}}
+        model = {"config": {"candidates": [candidate]}}
+        return {"ops": {"tiny_club__member_comes__model": model}}
+
+    assert copy.execute_here(JOB, AS_OF, with_rate(0.05)).success
+    changed = copy.execute_here(JOB, AS_OF, with_rate(0.1))
     assert changed.computed == of_task("member_comes", "model", "predictions")
     (trial,) = changed.assets["tiny_club/member_comes/model"]["trials"].records
     assert "candidate.settings.learning_rate" in trial.data["changed"]
