@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from models.rdl.graph_files import read_graph
 from models.reporting import figure as look
 from models.search.choice import Choice, Contender, choose
 from models.search.ensemble import SelectionConfig, greedy_selection, top_average
-from models.search.landscape import Landscape, landscape
+from models.search.landscape import Landscape, LandscapeConfig, landscape
 from models.search.validation import ValidationRows, standard_error
 
 BUDGETS = (1, 2, 3, 5, 8, 12, 16, 20, 30, 40, 50, 60)
@@ -50,6 +51,7 @@ BEST, AVERAGE, GREEDY, ORACLE = (
 )
 METHODS = (*map(str, Choice), AVERAGE, GREEDY, ORACLE)
 SELECTION = SelectionConfig(bags=5)
+RADII = (0.1, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     print(machine())
     curves = []
-    for title, trials in stored_trials(ArtifactStore(options.home / "store"), options.tasks):
+    stores = [ArtifactStore(home / "store") for home in options.home]
+    for title, trials in chain.from_iterable(stored_trials(s, options.tasks) for s in stores):
         subject = measured(options, title, trials)
         if subject is None:
             print(f"{title}: left out, the labels of its test rows are not known")
@@ -100,7 +103,10 @@ def main(arguments: list[str] | None = None) -> int:
         curves.append(learn_curves(subject, options.orders))
         print(f"{title}: {len(subject.trials)} trials", flush=True)
     if not curves:
-        print(f"{options.home} has no trials of the tasks asked for", file=sys.stderr)
+        print(
+            f"{', '.join(map(str, options.home))}: no trials of the tasks asked for",
+            file=sys.stderr,
+        )
         return 1
     print(table(curves))
     options.out.write_bytes(draw(curves))
@@ -109,11 +115,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoint_choice")
-    parser.add_argument("--home", type=Path, required=True, help="RELFORGE_HOME of the trials")
+    parser.add_argument("--home", type=Path, nargs="+", required=True, help="homes with trials")
     parser.add_argument("--tasks", nargs="*", default=[], help="parts of their names; all if none")
     parser.add_argument("--protocol", choices=list(Protocol), help="default: each task's own")
     parser.add_argument("--most", type=int, default=max(BUDGETS), help="trials a task, at most")
     parser.add_argument("--orders", type=int, default=20, help="random orders of the trials")
+    parser.add_argument("--landscape-rows", type=int, default=512,
+                        help="validation rows that landscapes are measured on; 0 for none")  # fmt: skip
     parser.add_argument("--cache", type=Path, required=True, help="folder for predictions")
     parser.add_argument("--out", type=Path, required=True, help="the figure (PNG)")
     return parser.parse_args(arguments)
@@ -150,7 +158,10 @@ def measured(
         rows = rows or {name: rows_of(bundle, part) for name, part in parts.items()}
         name = f"{trial.fingerprint}_{protocol}"
         predictions = mean_predictions(options.cache / f"{name}.npz", store, trial, protocol)
-        terrain = _landscape(options.cache / f"{name}.json", store, trial, protocol)
+        terrain = None
+        if options.landscape_rows:
+            config = LandscapeConfig(radii=RADII, rows=options.landscape_rows)
+            terrain = _landscape(options.cache / f"{name}.json", store, trial, protocol, config)
         found.append(_measured(trial, rows, predictions, terrain))
     return Subject(title, rows, tuple(found))
 
@@ -243,11 +254,15 @@ def mean_predictions(
 
 
 def _landscape(
-    path: Path, store: ArtifactStore, trial: Artifact, protocol: Protocol
+    path: Path,
+    store: ArtifactStore,
+    trial: Artifact,
+    protocol: Protocol,
+    config: LandscapeConfig,
 ) -> Landscape | None:
     if not path.exists():
         inputs, graph = _inputs(store, trial)
-        found = landscape(trial.path / "bundle", inputs, protocol, graph=graph)
+        found = landscape(trial.path / "bundle", inputs, protocol, config, graph)
         aside = path.with_name(f".{os.getpid()}.json")
         aside.write_text(json.dumps(asdict(found) if found else None))
         os.replace(aside, path)
@@ -276,7 +291,10 @@ def _tests(subject: Subject, trials: Sequence[Measured]) -> dict[str, float]:
     better = max if metric.higher_is_better else min
     contenders = [one.contender for one in trials]
     has_late = all(one.late is not None and not math.isnan(one.late) for one in contenders)
-    rules = [rule for rule in Choice if has_late or rule != Choice.LATE_VALIDATION]
+    lacking = set() if has_late else {Choice.LATE_VALIDATION}
+    if all(one.landscape is None for one in contenders):
+        lacking |= {Choice.ONE_STANDARD_ERROR_FLATTEST, Choice.VOTE}
+    rules = [rule for rule in Choice if rule not in lacking]
     found = {str(rule): tests[choose(contenders, metric, rule).name] for rule in rules}
     validation = [one.predictions["val"] for one in trials]
     test = np.stack([one.predictions["test"] for one in trials])
@@ -302,9 +320,13 @@ def table(curves: Sequence[Curves]) -> str:
             having = [one for one in curves if budget in one.budgets]
             gains = np.array([one.gains(method)[one.budgets.index(budget)] for one in having])
             gains = gains[~np.isnan(gains)]
+            if not gains.size:
+                cells.append("")
+                continue
             error = gains.std(ddof=1) / math.sqrt(gains.size) if gains.size > 1 else math.nan
-            cells.append(f"{gains.mean():+.2f} ± {error:.2f} ({gains.size})" if gains.size else "")
-        rows.append([method.replace("_", " "), *cells])
+            cells.append(f"{gains.mean():+.2f} ± {error:.2f} ({gains.size})")
+        if any(cells):
+            rows.append([method.replace("_", " "), *cells])
     head = "Gain over the best validation score in %: mean ± standard error (tasks), by trials"
     return f"{head}\n\n{markdown(['method', *map(str, budgets)], rows)}"
 
