@@ -37,19 +37,25 @@ from models.families.trial import TrialInputs
 from models.rdl.graph_files import read_graph
 from models.reporting import figure as look
 from models.search.choice import Choice, Contender, choose
-from models.search.ensemble import SelectionConfig, greedy_selection, top_average
+from models.search.ensemble import (
+    SelectionConfig,
+    greedy_selection,
+    steadied_selection,
+    top_average,
+)
 from models.search.landscape import Landscape, LandscapeConfig, landscape
 from models.search.validation import ValidationRows, standard_error
 
 BUDGETS = (1, 2, 3, 5, 8, 12, 16, 20, 30, 40, 50, 60)
 SPLITS = ("val", "test")
-BEST, AVERAGE, GREEDY, ORACLE = (
+BEST, AVERAGE, GREEDY, STEADIED, ORACLE = (
     str(Choice.BEST_VALIDATION),
     "top-3 average",
     "greedy ensemble",
+    "steadied ensemble",
     "oracle",
 )
-METHODS = (*map(str, Choice), AVERAGE, GREEDY, ORACLE)
+METHODS = (*map(str, Choice), AVERAGE, GREEDY, STEADIED, ORACLE)
 SELECTION = SelectionConfig(bags=5)
 RADII = (0.1, 0.5)
 
@@ -292,7 +298,7 @@ def _tests(subject: Subject, trials: Sequence[Measured]) -> dict[str, float]:
     contenders = [one.contender for one in trials]
     has_late = all(one.late is not None and not math.isnan(one.late) for one in contenders)
     lacking = set() if has_late else {Choice.LATE_VALIDATION}
-    if all(one.landscape is None for one in contenders):
+    if all(one.contender.landscape is None for one in subject.trials):
         lacking |= {Choice.ONE_STANDARD_ERROR_FLATTEST, Choice.VOTE}
     rules = [rule for rule in Choice if rule not in lacking]
     found = {str(rule): tests[choose(contenders, metric, rule).name] for rule in rules}
@@ -301,6 +307,7 @@ def _tests(subject: Subject, trials: Sequence[Measured]) -> dict[str, float]:
     selections = {
         AVERAGE: partial(top_average, top=3),
         GREEDY: partial(greedy_selection, config=SELECTION),
+        STEADIED: partial(steadied_selection, config=SELECTION),
     }
     for name, select in selections.items():
         weights = select(subject.rows["val"], validation)
@@ -325,8 +332,7 @@ def table(curves: Sequence[Curves]) -> str:
                 continue
             error = gains.std(ddof=1) / math.sqrt(gains.size) if gains.size > 1 else math.nan
             cells.append(f"{gains.mean():+.2f} ± {error:.2f} ({gains.size})")
-        if any(cells):
-            rows.append([method.replace("_", " "), *cells])
+        rows.append([method.replace("_", " "), *cells])
     head = "Gain over the best validation score in %: mean ± standard error (tasks), by trials"
     return f"{head}\n\n{markdown(['method', *map(str, budgets)], rows)}"
 
@@ -344,7 +350,7 @@ def draw(curves: Sequence[Curves]) -> bytes:
             mean, spread = one.scores[method].mean(axis=0), one.scores[method].std(axis=0)
             colour = look.PALETTE[number]
             handles += panel.plot(one.budgets, mean, color=colour, linewidth=1.4)
-            if method in (BEST, GREEDY):
+            if method in (BEST, STEADIED):
                 panel.fill_between(
                     one.budgets, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0
                 )

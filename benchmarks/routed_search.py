@@ -33,7 +33,7 @@ from benchmarks.tables import machine, markdown
 from models.artifacts import ArtifactStore
 from models.database.schema import Protocol
 from models.families.bundle import load_bundle
-from models.search.ensemble import greedy_selection
+from models.search.ensemble import steadied_selection
 from models.search.space import Branch, branch_of
 from models.search.validation import ValidationRows
 
@@ -60,8 +60,8 @@ class Replay:
         return self.sign * self.rows[split].scores(self.predictions[split])
 
     def ensemble(self, places: np.ndarray) -> float:
-        """The test score of the greedy ensemble of some trials."""
-        weights = greedy_selection(self.rows["val"], list(self.predictions["val"][places]))
+        """The test score of the ensemble of some trials."""
+        weights = steadied_selection(self.rows["val"], list(self.predictions["val"][places]))
         mixed = np.tensordot(weights, self.predictions["test"][places], axes=1)
         return float(self.sign * self.rows["test"].scores(mixed[None])[0])
 

@@ -10,6 +10,7 @@ import numpy as np
 SCHEDULES = ("constant", "cosine", "exponential")
 PRECISIONS = ("float32", "bfloat16", "auto")
 COMPILATIONS = ("never", "auto")
+KEPT = ("best", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class LoopConfig:
 
     `precision` of the training steps: `auto` is bfloat16 on an accelerator that has it, float32
     elsewhere; validation is in float32 always, as predictions are. `compile`: `auto` compiles the
-    module on an accelerator. `seed` decides, with the epoch, every random number of a step.
+    module on an accelerator. `keep` is which epoch's state each watched metric keeps, the `best` or the
+    `last` one (where nothing was held back to choose by). `seed` decides, with the epoch, every random
+    number of a step.
     """
 
     epochs: int = 100
@@ -46,6 +49,7 @@ class LoopConfig:
     compile: str = "never"
     max_seconds: float | None = None
     max_gigabytes: float | None = None
+    keep: str = "best"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +57,7 @@ class LoopConfig:
             ("schedule", self.schedule, SCHEDULES),
             ("precision", self.precision, PRECISIONS),
             ("compile", self.compile, COMPILATIONS),
+            ("keep", self.keep, KEPT),
         ):
             if value not in known:
                 raise ValueError(f"{what} must be one of {', '.join(known)} (got {value!r})")

@@ -245,7 +245,7 @@ class _Run:
             value, best = metrics[name], self.fit.best_values.get(name, math.nan)
             better = value > best if higher_is_better else value < best
             # Until the metric is defined for the first time, the last state stands in.
-            if better or math.isnan(best):
+            if better or math.isnan(best) or self.config.keep == "last":
                 now = copy_state(self.module) if now is None else now
                 self.fit.best_states[name] = now
                 self.fit.best_values[name] = value

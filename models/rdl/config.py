@@ -25,6 +25,7 @@ class RDLConfig:
     trained, numbered from `first_seed`. A batch has `batch_size` examples, or a twentieth of them
     where there are few (but no less than 32): `patience` counts epochs, and an epoch of one step is
     none. `max_seconds` and `max_gigabytes` are budgets of each seed's training.
+    `keep` is the epoch whose state is kept, the `best` on validation or the `last`.
     """
 
     convolution: str = "sage"
@@ -58,6 +59,7 @@ class RDLConfig:
     patience: int | None = 5
     precision: str = "auto"
     compile: str = "never"
+    keep: str = "best"
     max_seconds: float | None = None
     max_gigabytes: float | None = None
     device: str = "auto"
@@ -114,6 +116,7 @@ class RDLConfig:
             patience=self.patience,
             precision=self.precision,
             compile=self.compile,
+            keep=self.keep,
             max_seconds=self.max_seconds,
             max_gigabytes=self.max_gigabytes,
             seed=seed,

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.families.ensemble import Combination, quantiles_of, ranks_of
-from models.search.validation import ValidationRows
+from models.search.validation import ValidationRows, standard_error
 
+NEAR = 2.0
+"""Models whose scores differ by so many standard errors or less are taken for equals."""
 MANY = 20
 """So many models or more are selected from in bags."""
 
@@ -94,6 +96,27 @@ def greedy_selection(
         bag = usable[np.sort(generator.permutation(len(usable))[:size])]
         weights[bag] += _selected(rows, stacked[bag], config) / bags
     return weights
+
+
+def steadied_selection(
+    rows: ValidationRows, predictions: Sequence[np.ndarray], config: SelectionConfig | None = None
+) -> np.ndarray:
+    """Half the weights of greedy selection, half a plain mean, float64 [models], of sum 1.
+
+    The mean is of all models within two standard errors of the best (of the difference of the two, by
+    paired bootstrap): where rows are few, validation cannot tell them apart and the selection is luck.
+
+    Raises:
+        ValueError: No model has a validation score.
+    """
+    greedy = greedy_selection(rows, predictions, config)
+    stacked = _stacked(predictions)
+    losses = _losses(rows, stacked)
+    drawn = [rows.resampled(one) for one in stacked]
+    best = int(losses.argmin())
+    errors = np.array([standard_error(own - drawn[best]) for own in drawn])
+    near = losses - losses[best] <= NEAR * np.nan_to_num(errors)
+    return greedy / 2 + near / near.sum() / 2
 
 
 def combined_form(predictions: np.ndarray, combination: Combination) -> np.ndarray:

@@ -15,7 +15,7 @@ from models.families.ensemble import save_ensemble
 from models.families.leaderboard import leaderboard
 from models.families.trial import TrialInputs
 from models.search.choice import Choice, Contender, choose, within_one_error
-from models.search.ensemble import greedy_selection
+from models.search.ensemble import steadied_selection
 from models.search.landscape import landscape
 from models.search.trial_runner import BUNDLE, ROWS, validation_of
 from models.search.validation import standard_error
@@ -32,7 +32,7 @@ def make_model(
     Args:
         trials: Of one task at one date.
         inputs: What they were trained from.
-        choice: `ensemble` for greedy selection on validation predictions, with weights for each
+        choice: `ensemble` for `steadied_selection` on validation predictions, with weights for each
             protocol, or a rule of `Choice`, which takes one trial under the task's protocol.
         folder: Receives the bundle.
 
@@ -141,7 +141,7 @@ def _ensemble(
     scores: dict[str, float] = {}
     for protocol in Protocol:
         rows, predictions = validation_of(trials, inputs.training_table, protocol)
-        shares = greedy_selection(rows, predictions)
+        shares = steadied_selection(rows, predictions)
         weights |= {(name, protocol): float(w) for name, w in zip(names, shares, strict=True)}
         mixed = sum(weight * one for weight, one in zip(shares, predictions, strict=True))
         scores[str(protocol)] = float(rows.scores(np.asarray(mixed)[None])[0])
@@ -174,7 +174,7 @@ def _about(
         "validation_scores": [dict(scores)],
         "best_rounds": [{str(protocol): 0 for protocol in Protocol}],
         "seconds": sum(float(trial.metadata["seconds"]) for trial in trials),
-        "why": f"greedy selection on validation under the {own} protocol: {listed}",
+        "why": f"selected on validation under the {own} protocol: {listed}",
     }
 
 

@@ -121,10 +121,15 @@ def fixed_length(candidate: Candidate, rounds: int, growth: float) -> Candidate:
         growth: How many times the rows there are now. An epoch grows with them by itself.
     """
     if "epochs" in candidate.config().__dataclass_fields__:
-        length: dict[str, Any] = {"epochs": rounds, "patience": rounds + 1, "max_seconds": None}
+        length: dict[str, Any] = {
+            "epochs": rounds,
+            "patience": rounds + 1,
+            "max_seconds": None,
+            "keep": "last",
+        }
     elif "rounds" in candidate.config().__dataclass_fields__:
         grown = max(1, round(rounds * min(growth, MOST_GROWTH)))
-        length = {"rounds": grown, "early_stopping": grown + 1}
+        length = {"rounds": grown, "early_stopping": 0}
     else:
         length = {}
     return Candidate(candidate.name, candidate.family, {**candidate.settings, **length})

@@ -26,8 +26,8 @@ class LightGBMConfig:
     """Settings of the learner; everything not named here is LightGBM's default.
 
     `seeds` is the number of models, `early_stopping` the rounds without a better validation score
-    under either protocol after which a model stops, `rounds` the most trees it may have. Categories
-    are held back (`max_categories`, `cat_smooth`, `cat_l2`, `min_data_per_group`): in a relational
+    under either protocol after which a model stops (0: none, all rounds are kept), `rounds` the most
+    trees it may have. Categories are held back (`max_categories`, `cat_smooth`, `cat_l2`, `min_data_per_group`): in a relational
     database most of them name rows elsewhere, and LightGBM's defaults learn those by heart. A leaf
     has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
     path of the features that are read (None: all that there are).
@@ -107,7 +107,10 @@ def train(
     # which a busy machine punishes, and seeds need not wait for each other at all.
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
         grown = list(pool.map(lambda seed: contexts[seed].run(grow, seed), range(config.seeds)))
-    best = {protocol: _best_round(grown, protocol) for protocol in Protocol}
+    best = {
+        protocol: _best_round(grown, protocol) if config.early_stopping else config.rounds
+        for protocol in Protocol
+    }
     models = []
     for seed, one in enumerate(grown):
         text = one.booster.model_to_string(num_iteration=max(best.values()))
@@ -148,7 +151,7 @@ def _grow(
     validation = [
         training.create_valid(matrices[protocol], labels[protocol]) for protocol in Protocol
     ]
-    stopping = _StopWhenNoneGains(config.early_stopping)
+    stopping = _StopWhenNoneGains(config.early_stopping or config.rounds)
     booster = lightgbm.train(
         parameters,
         training,

@@ -45,7 +45,8 @@ class NetworkConfig:
     `max_columns` keeps the columns with the most mutual information with the training labels (None:
     all); flags of missing values come on top. `max_categories` is how many values of a category are
     told apart. `max_seconds` and `max_gigabytes` are budgets for each seed; with the first, results
-    depend on the machine's speed. `device` is `auto`, `cpu` or `cuda`.
+    depend on the machine's speed. `keep` is the epoch whose state is kept, the `best` on validation or
+    the `last`. `device` is `auto`, `cpu` or `cuda`.
     """
 
     architecture: str = "resnet"
@@ -67,6 +68,7 @@ class NetworkConfig:
     max_seconds: float | None = None
     max_gigabytes: float | None = None
     precision: str = "auto"
+    keep: str = "best"
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class NetworkConfig:
             warm_up_steps=self.warm_up_steps,
             patience=self.patience,
             precision=self.precision,
+            keep=self.keep,
             max_seconds=self.max_seconds,
             max_gigabytes=self.max_gigabytes,
             seed=seed,

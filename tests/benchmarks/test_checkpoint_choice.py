@@ -18,6 +18,7 @@ from benchmarks.checkpoint_choice import (
 )
 from models.database.schema import Metric, TaskType
 from models.search.choice import Choice, Contender
+from models.search.landscape import Landscape
 from models.search.validation import ValidationRows
 
 SIZE = 120
@@ -40,7 +41,8 @@ def subject():
             for split, known in rows.items()
         }
         scores = {s: float(rows[s].scores(predictions[s][None])[0]) for s in rows}
-        contender = Contender(str(number), "rdl", scores["val"], late=scores["val"])
+        flat = Landscape(1.0 + number, 1.0 + number, 0.1, 1.0, 33, 1.0)
+        contender = Contender(str(number), "rdl", scores["val"], landscape=flat, late=scores["val"])
         trials.append(Measured(contender, predictions, scores["test"]))
     return Subject("made/up", rows, tuple(trials))
 

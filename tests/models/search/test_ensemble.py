@@ -8,7 +8,12 @@ from scipy.stats import rankdata
 
 from models.database.schema import Metric, TaskType
 from models.families.ensemble import Combination, quantiles_of, ranks_of
-from models.search.ensemble import SelectionConfig, greedy_selection, top_average
+from models.search.ensemble import (
+    SelectionConfig,
+    greedy_selection,
+    steadied_selection,
+    top_average,
+)
 from models.search.validation import ValidationRows
 
 START = np.datetime64("2024-01-01", "us")
@@ -95,3 +100,14 @@ def test_models_without_a_score_are_left_out_and_none_at_all_is_an_error(values)
         top_average(rows, with_gap[3:], 1)
     with pytest.raises(ValueError, match="at least one model"):
         greedy_selection(rows, [])
+
+
+def test_models_that_validation_cannot_tell_apart_share_half_of_the_weight(values):
+    rows, _ = values
+    random = np.random.default_rng(5)
+    alike = [rows.labels + random.normal(0, 1, rows.labels.size) for _ in range(6)]
+    hopeless = random.normal(0, 50, rows.labels.size)
+    weights = steadied_selection(rows, [*alike, hopeless])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[-1] == 0
+    assert (weights[:-1] >= 0.5 / 6 - 1e-9).sum() >= 4
