@@ -27,8 +27,9 @@ class LightGBMConfig:
 
     `seeds` is the number of models, `early_stopping` the rounds without a better validation score
     under either protocol after which a model stops (0: none, all rounds are kept), `rounds` the most
-    trees it may have. Categories are held back (`max_categories`, `cat_smooth`, `cat_l2`, `min_data_per_group`): in a relational
-    database most of them name rows elsewhere, and LightGBM's defaults learn those by heart. A leaf
+    trees it may have. Categories are held back (`max_categories`, `cat_smooth`, `cat_l2`,
+    `min_data_per_group`): in a relational database most of them name rows elsewhere, and LightGBM's
+    defaults learn those by heart. A leaf
     has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
     path of the features that are read (None: all that there are).
     """
