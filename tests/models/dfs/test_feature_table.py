@@ -77,3 +77,13 @@ def test_the_folder_and_the_metadata_say_what_was_kept_of_how_many(tmp_path):
 def test_too_many_paths_stop_the_stage(tmp_path):
     with pytest.raises(ValueError, match=r"4 schema paths of depth 1 .* max_paths=3"):
         build(tmp_path, config=FeatureConfig(depth=1, max_paths=3))
+
+
+def test_a_table_can_be_read_up_to_a_depth(tmp_path):
+    _, table = build(tmp_path, config=FeatureConfig(depth=2, primitives=("count", "mean")))
+    depths = {len(feature.path) for feature in table.definitions}
+    assert depths == {0, 1, 2} or depths == {1, 2}
+    assert {len(f.path) for f in table.within(1).definitions} == depths - {2}
+    assert table.within(None) is table
+    with pytest.raises(ValueError, match="none of the .* features has depth -1 or less"):
+        table.within(-1)

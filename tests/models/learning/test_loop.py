@@ -72,6 +72,17 @@ def test_each_watched_metric_keeps_its_own_best_state():
     assert torch.equal(found.best_states["low"]["0.weight"], states[2])
 
 
+def test_the_last_state_is_kept_where_nothing_is_to_be_chosen():
+    script = {"high": [3.0, 2.0, 1.0], "low": [1.0, 2.0, 3.0]}
+    objective = Scripted(**script)
+    found = fit(objective, replace(CONFIG, epochs=3, patience=1, keep="last"), CPU)
+    assert found.best_epochs == {"high": 2, "low": 2}
+    for state in found.best_states.values():
+        assert torch.equal(state["0.weight"], objective.module[0].weight.detach())
+    with pytest.raises(ValueError, match="keep must be one of best, last"):
+        replace(CONFIG, keep="first")
+
+
 def test_patience_counts_from_the_last_gain_of_any_metric():
     script = {"high": [1.0] + [0.0] * 20, "low": [3.0, 3.0, 1.0] + [2.0] * 18}
     found = fit(Scripted(**script), replace(CONFIG, epochs=20, patience=4), CPU)

@@ -110,6 +110,13 @@ def test_training_stops_when_neither_protocol_has_gained_for_so_long():
         assert max(waited) > min(waited)
 
 
+def test_without_early_stopping_all_rounds_are_kept_for_both_protocols():
+    config = replace(CONFIG, early_stopping=0, rounds=40)
+    models, _, _ = fit(TaskType.REGRESSION, config=config)
+    assert [model.best_rounds for model in models] == [dict.fromkeys(Protocol, 40)] * 2
+    assert all(lightgbm.Booster(model_str=m.text).num_trees() == 40 for m in models)
+
+
 @pytest.mark.parametrize(
     ("task_type", "metric"),
     [
