@@ -85,5 +85,5 @@ def test_a_table_can_be_read_up_to_a_depth(tmp_path):
     assert depths == {0, 1, 2} or depths == {1, 2}
     assert {len(f.path) for f in table.within(1).definitions} == depths - {2}
     assert table.within(None) is table
-    with pytest.raises(ValueError, match="none of the .* features has depth -1 or less"):
+    with pytest.raises(ValueError, match=r"none of the .* features has depth -1 or less"):
         table.within(-1)
