@@ -307,8 +307,10 @@ def _tests(subject: Subject, trials: Sequence[Measured]) -> dict[str, float]:
     selections = {
         AVERAGE: partial(top_average, top=3),
         GREEDY: partial(greedy_selection, config=SELECTION),
-        STEADIED: partial(steadied_selection, config=SELECTION),
     }
+    drawn = [one.resampled for one in contenders if one.resampled is not None]
+    if len(drawn) == len(contenders):
+        selections[STEADIED] = partial(steadied_selection, config=SELECTION, resampled=drawn)
     for name, select in selections.items():
         weights = select(subject.rows["val"], validation)
         combined = np.tensordot(weights, test, axes=1)

@@ -99,12 +99,21 @@ def greedy_selection(
 
 
 def steadied_selection(
-    rows: ValidationRows, predictions: Sequence[np.ndarray], config: SelectionConfig | None = None
+    rows: ValidationRows,
+    predictions: Sequence[np.ndarray],
+    config: SelectionConfig | None = None,
+    resampled: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
     """Half the weights of greedy selection, half a plain mean, float64 [models], of sum 1.
 
     The mean is of all models within two standard errors of the best (of the difference of the two, by
     paired bootstrap): where rows are few, validation cannot tell them apart and the selection is luck.
+
+    Args:
+        rows: The validation rows.
+        predictions: Of each model, shape (rows,) or (rows, classes).
+        config: How the selection goes.
+        resampled: Of each model `rows.resampled(...)`, where it is known already.
 
     Raises:
         ValueError: No model has a validation score.
@@ -112,7 +121,7 @@ def steadied_selection(
     greedy = greedy_selection(rows, predictions, config)
     stacked = _stacked(predictions)
     losses = _losses(rows, stacked)
-    drawn = [rows.resampled(one) for one in stacked]
+    drawn = resampled if resampled is not None else [rows.resampled(one) for one in stacked]
     best = int(losses.argmin())
     errors = np.array([standard_error(own - drawn[best]) for own in drawn])
     near = losses - losses[best] <= NEAR * np.nan_to_num(errors)

@@ -42,7 +42,8 @@ def subject():
         }
         scores = {s: float(rows[s].scores(predictions[s][None])[0]) for s in rows}
         flat = Landscape(1.0 + number, 1.0 + number, 0.1, 1.0, 33, 1.0)
-        contender = Contender(str(number), "rdl", scores["val"], landscape=flat, late=scores["val"])
+        drawn = rows["val"].resampled(predictions["val"], 20)
+        contender = Contender(str(number), "rdl", scores["val"], None, drawn, flat, scores["val"])
         trials.append(Measured(contender, predictions, scores["test"]))
     return Subject("made/up", rows, tuple(trials))
 
