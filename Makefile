@@ -14,8 +14,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Few trials: a first look within minutes.
 demo: install
-	$(VENV)/bin/python -m orchestration.run --source shop --output '$(OUT)'
+	RELFORGE_TRIALS="$${RELFORGE_TRIALS:-3}" $(VENV)/bin/python -m orchestration.run --source shop --output '$(OUT)'
 
 run: install
 	$(VENV)/bin/python -m orchestration.run --source '$(SOURCE)' --task '$(TASK)' --as-of '$(AS_OF)' --config '$(CONFIG)' --output '$(OUT)'

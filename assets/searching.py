@@ -189,7 +189,8 @@ def _space(runner: "TrialRunner", route: Route, families: Sequence[str], config:
     features = runner.inputs.features
     depth = max((len(one.path) for one in features.definitions), default=1) if features else 1
     budget = {"seeds": config.trial_seeds}
-    timed = budget | ({"max_seconds": config.trial_seconds} if config.trial_seconds else {})
+    given = {"max_seconds": config.trial_seconds, "epochs": config.trial_epochs}
+    timed = budget | {name: value for name, value in given.items() if value is not None}
     whole = whole_space(families)
     fixed = {name: timed if name in TIMED else budget for name in whole.learners}
     starts = tuple(

@@ -64,6 +64,9 @@ class TrainingStageConfig(StageConfig):
         None, description="No trial begins once all of them took so long; None for no limit."
     )
     trial_seeds: int = Field(2, description="Models of each trial.", ge=1)
+    trial_epochs: int | None = Field(
+        10, description="Epochs of a trial's network, at most; None for the learner's own.", ge=1
+    )
     trial_seconds: float | None = Field(
         None, description="Budget of training one network; such a run can't be repeated to the bit."
     )
