@@ -51,6 +51,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
         # Importing the module builds the definitions of the environment's installation.
         patch.setenv("RELFORGE_HOME", str(empty.home))
         patch.setenv("RELFORGE_DBT_PROJECT", str(empty.project))
+        # Both, so that there is something to route; other tests leave the networks out.
+        patch.setenv("RELFORGE_FAMILIES", "lightgbm,rdl")
         return installation.definitions()
 
 

@@ -14,7 +14,7 @@ from models.synthetic.layered_layout import LayeredLayout
 from tests.fixtures import write_relbench_folder
 from tests.models.synthetic.plain_stages import PlainColumns, PlainRows
 
-LAYOUT = LayeredLayout(tables=Fixed(3), columns=Fixed(3), activity_rows=LogUniformInteger(400, 500))
+LAYOUT = LayeredLayout(tables=Fixed(3), columns=Fixed(3), activity_rows=LogUniformInteger(1500, 1600))
 SMALL = Generator(LAYOUT, PlainRows(), PlainColumns())
 
 
@@ -23,7 +23,7 @@ def test_a_page_is_written_and_what_was_made_is_kept(tmp_path, monkeypatch, caps
     monkeypatch.setattr(report, "SPECTRA", 0)  # DFS features take seconds
     write_relbench_folder(tmp_path / "real" / "club")
     out = tmp_path / "out"
-    command = ["--real", str(tmp_path / "real"), "--synthetic", "1", "--tasks", "1"]
+    command = ["--real", str(tmp_path / "real"), "--synthetic", "1", "--tasks", "4"]
     assert fidelity.main([*command, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     page = (out / "fidelity.md").read_text()
