@@ -14,9 +14,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Few trials: a first look within minutes.
 demo: install
-	RELFORGE_TRIALS="$${RELFORGE_TRIALS:-3}" $(VENV)/bin/python -m orchestration.run --source shop --output '$(OUT)'
+	$(VENV)/bin/python -m orchestration.run --source shop --config orchestration/demo.yaml --output '$(OUT)'
 
 run: install
 	$(VENV)/bin/python -m orchestration.run --source '$(SOURCE)' --task '$(TASK)' --as-of '$(AS_OF)' --config '$(CONFIG)' --output '$(OUT)'
