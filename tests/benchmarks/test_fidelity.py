@@ -14,7 +14,9 @@ from models.synthetic.layered_layout import LayeredLayout
 from tests.fixtures import write_relbench_folder
 from tests.models.synthetic.plain_stages import PlainColumns, PlainRows
 
-LAYOUT = LayeredLayout(tables=Fixed(3), columns=Fixed(3), activity_rows=LogUniformInteger(1500, 1600))
+LAYOUT = LayeredLayout(
+    tables=Fixed(3), columns=Fixed(3), activity_rows=LogUniformInteger(1500, 1600)
+)
 SMALL = Generator(LAYOUT, PlainRows(), PlainColumns())
 
 
