@@ -174,10 +174,9 @@ def peak_megabytes() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
 
 
-def _counts(rows: pl.DataFrame) -> dict[str, int]:
-    known = rows.filter(pl.col("label").is_not_null())
+def _counts(training_table: pl.DataFrame) -> dict[str, int]:
     names = {"train": "train", "val": "validation", "test": "test"}
-    return {name: known.filter(pl.col("split") == split).height for split, name in names.items()}
+    return {name: labelled_rows(training_table, split).height for split, name in names.items()}
 
 
 def _scores(

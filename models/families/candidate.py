@@ -58,6 +58,12 @@ def candidate_from_plain(plain: Mapping[str, Any]) -> Candidate:
     return candidate
 
 
+def recorded_candidate(name: str, family: str, settings: Mapping[str, Any]) -> Candidate:
+    """The candidate of settings as trials record them, which include what the family fixes."""
+    fixed = FAMILIES[family]().fixed if family in FAMILIES else {}
+    return Candidate(name, family, {n: value for n, value in settings.items() if n not in fixed})
+
+
 def candidates_from_plain(plain: Sequence[Mapping[str, Any]]) -> tuple[Candidate, ...]:
     """The candidates of a list of plain data.
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from models.database.schema import Metric
-from models.families.candidate import FAMILIES, Candidate
+from models.families.candidate import Candidate, recorded_candidate
 from models.relatron.nearness import distances
 from models.relatron.task_rows import features_of, task_rows
 from models.search.priors import Priors, priors_of
@@ -123,10 +123,8 @@ def _in_space(family: str, settings: Mapping[str, Any], space: Space) -> Candida
 
     Settings of a trial by an older code may be unknown or impossible by now.
     """
-    fixed = FAMILIES[family]().fixed if family in FAMILIES else {}
-    candidate = Candidate(family, family, {n: v for n, v in settings.items() if n not in fixed})
     try:
-        parameters = space.parameters_of(candidate)
+        parameters = space.parameters_of(recorded_candidate(family, family, settings))
     except (ValueError, KeyError):
         return None
     return None if parameters is None else space.candidate(parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from models.families.trial import TrialInputs
 from models.search.choice import Choice, Contender, choose, within_one_error
 from models.search.ensemble import steadied_selection
 from models.search.landscape import landscape
-from models.search.trial_runner import BUNDLE, ROWS, validation_of
+from models.search.trial_runner import BUNDLE, ROWS, mean_scores, validation_of
 from models.search.validation import standard_error
 
 ENSEMBLE = "ensemble"
@@ -53,16 +54,8 @@ def make_model(
         found, weights = _one(trials, inputs, rule, folder)
     protocol = inputs.task.protocol
     board = [
-        {
-            "candidate": row.candidate,
-            "family": row.family,
-            "protocol": str(row.protocol),
-            "mean": row.mean,
-            "std": row.std,
-            "seeds": row.seeds,
-            "seconds": row.seconds,
-            "weight": weights[row.candidate, row.protocol],
-        }
+        asdict(row)
+        | {"protocol": str(row.protocol), "weight": weights[row.candidate, row.protocol]}
         for row in rows
     ]
     own = [row for row in board if row["protocol"] == str(protocol)]
@@ -95,7 +88,7 @@ def _one(
 def contenders(trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice) -> list[Contender]:
     """The trials as the rule looks at them, under the task's protocol."""
     task = inputs.task
-    scores = [_mean_score(trial, task.protocol) for trial in trials]
+    scores = [mean_scores(trial)[str(task.protocol)] for trial in trials]
     found = [
         Contender(str(trial.metadata["candidate"]), str(trial.metadata["family"]), score)
         for trial, score in zip(trials, scores, strict=True)
@@ -109,28 +102,18 @@ def contenders(trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice) ->
         last = rows.late()
         late = [float(s) for s in rows.take(last).scores(np.stack([p[last] for p in predictions]))]
     found = [
-        Contender(c.name, c.family, c.validation, standard_error(draws), draws, None, slice_score)
+        replace(c, error=standard_error(draws), resampled=draws, late=slice_score)
         for c, draws, slice_score in zip(found, resampled, late, strict=True)
     ]
     if rule not in (Choice.ONE_STANDARD_ERROR_FLATTEST, Choice.VOTE):
         return found
     near = {one.name for one in within_one_error(found, task.metric)}
-    measured = []
-    for contender, trial in zip(found, trials, strict=True):
-        shape = None
-        if rule == Choice.VOTE or contender.name in near:
-            shape = landscape(trial.path / BUNDLE, inputs, task.protocol)
-        measured.append(
-            Contender(
-                contender.name,
-                contender.family,
-                contender.validation,
-                contender.error,
-                contender.resampled,
-                shape,
-            )
-        )
-    return measured
+    return [
+        replace(contender, landscape=landscape(trial.path / BUNDLE, inputs, task.protocol))
+        if rule == Choice.VOTE or contender.name in near
+        else contender
+        for contender, trial in zip(found, trials, strict=True)
+    ]
 
 
 def _ensemble(
@@ -176,8 +159,3 @@ def _about(
         "seconds": sum(float(trial.metadata["seconds"]) for trial in trials),
         "why": f"selected on validation under the {own} protocol: {listed}",
     }
-
-
-def _mean_score(trial: Artifact, protocol: Protocol) -> float:
-    scores = [seed[str(protocol)] for seed in trial.metadata["validation_scores"]]
-    return float(np.mean(scores))

@@ -16,12 +16,13 @@ import numpy as np
 import polars as pl
 
 from models.artifacts import Artifact, Recipe, code_version
+from models.bank.measuring import labelled_rows
 from models.database.schema import Protocol
-from models.families.candidate import Candidate
+from models.families.candidate import Candidate, recorded_candidate
 from models.families.ensemble import save_ensemble
 from models.families.trial import train_candidate
 from models.learning.bundle import amend_record
-from models.search.trial_runner import BUNDLE, Progress, TrialRunner
+from models.search.trial_runner import BUNDLE, Progress, TrialRunner, mean_scores
 
 STAGE = "refit"
 MOST_GROWTH = 1.5
@@ -67,9 +68,11 @@ def refit(
     """The trial's candidate trained on all labelled rows for so many rounds, built or reused."""
     plain = trial.record["recipe"]["config"]["candidate"]
     table = with_validation(runner.inputs.training_table)
-    growth = trained_rows(table) / max(trained_rows(runner.inputs.training_table), 1)
-    candidate = Candidate(plain["name"], plain["family"], _free(plain))
-    candidate = fixed_length(candidate, rounds, growth)
+    before, after = (
+        labelled_rows(rows, "train").height for rows in (runner.inputs.training_table, table)
+    )
+    growth = after / max(before, 1)
+    candidate = fixed_length(recorded_candidate(**plain), rounds, growth)
     recipe = Recipe(
         stage=STAGE,
         subject=f"{trial.record['subject']}/{rounds}",
@@ -92,18 +95,11 @@ def refit(
 
 def with_validation(training_table: pl.DataFrame) -> pl.DataFrame:
     """The training table with its labelled validation rows among the training rows too."""
-    known = training_table.filter((pl.col("split") == "val") & pl.col("label").is_not_null())
+    known = labelled_rows(training_table, "val")
     kind = training_table.schema["split"]
     return pl.concat(
         [training_table, known.with_columns(pl.lit("train").cast(kind).alias("split"))]
     )
-
-
-def trained_rows(training_table: pl.DataFrame) -> int:
-    """The number of labelled training rows."""
-    return training_table.filter(
-        (pl.col("split") == "train") & pl.col("label").is_not_null()
-    ).height
 
 
 def rounds_of(trial: Artifact, protocol: Protocol) -> int:
@@ -135,22 +131,11 @@ def fixed_length(candidate: Candidate, rounds: int, growth: float) -> Candidate:
     return Candidate(candidate.name, candidate.family, {**candidate.settings, **length})
 
 
-def _free(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A candidate's recorded settings without what its family fixes."""
-    from models.families.candidate import FAMILIES
-
-    fixed = FAMILIES[plain["family"]]().fixed
-    return {name: value for name, value in plain["settings"].items() if name not in fixed}
-
-
 def _mean_scores(trials: Sequence[Artifact], weights: Weights) -> dict[str, float]:
     """The members' validation scores, averaged by weight, by protocol."""
     found = {}
     for protocol in Protocol:
         own = [weights.get((str(t.metadata["candidate"]), protocol), 0.0) for t in trials]
-        scores = [
-            np.mean([seed[str(protocol)] for seed in t.metadata["validation_scores"]])
-            for t in trials
-        ]
+        scores = [mean_scores(t)[str(protocol)] for t in trials]
         found[str(protocol)] = float(np.average(scores, weights=own))
     return found

@@ -11,13 +11,16 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 
 from models.artifacts.recipe import canonical_json, digest
 from models.families.candidate import Candidate
+
+if TYPE_CHECKING:
+    # Not at start-up, which asks the space for its branches alone.
+    import optuna
 
 Axes = Mapping[str, tuple[Any, ...]]
 Choose = Callable[[str, tuple[Any, ...]], Any]

@@ -142,11 +142,7 @@ def evaluate(candidate: Candidate, number: int, report: Report, *, runner: Trial
     protocol = str(runner.inputs.task.protocol)
     with watching(lambda share, scores: report(share, scores[protocol])):
         trial = runner.run(candidate).artifact
-    scores = {
-        name: sum(seed[name] for seed in trial.metadata["validation_scores"])
-        / len(trial.metadata["validation_scores"])
-        for name in trial.metadata["validation_scores"][0]
-    }
+    scores = mean_scores(trial)
     errors = [row["validation_error"] for row in bank_rows(trial) if row["protocol"] == protocol]
     known = [error for error in errors if error is not None]
     error = sum(known) / len(known) if known else None
@@ -156,6 +152,12 @@ def evaluate(candidate: Candidate, number: int, report: Report, *, runner: Trial
 def encoder_input(objective: str) -> str:
     """The name of a pretrained encoder among a trial's inputs."""
     return f"pretrained encoder {objective}"
+
+
+def mean_scores(trial: Artifact) -> dict[str, float]:
+    """A trial's validation score by protocol, the mean over its seeds."""
+    by_seed = trial.metadata["validation_scores"]
+    return {name: float(np.mean([seed[name] for seed in by_seed])) for name in by_seed[0]}
 
 
 def bank_rows(trial: Artifact) -> list[dict[str, Any]]:
