@@ -31,6 +31,7 @@ from models.database.schema import RelationalSchema, Task
 from models.settings import ON_GRAPHS
 
 if TYPE_CHECKING:
+    from models.families.bundle import Bundle
     from models.families.candidate import Candidate
     from models.search.trial_runner import TrialRunner
 
@@ -227,24 +228,18 @@ def _make(
     # Without the seconds: the same inputs give the same files.
     scores = [{k: v for k, v in row.items() if k != "seconds"} for row in found["leaderboard"]]
     (folder / LEADERBOARD).write_text(json.dumps(scores, indent=1))
-    _plot(task, load_bundle(chosen).record, folder)
+    _plot(task, load_bundle(chosen), folder)
     return found
 
 
-def _plot(task: Task, record: Mapping[str, Any], folder: Path) -> None:
-    from models.reporting.plots import SeedCurve, feature_importance, learning_curve
+def _plot(task: Task, bundle: "Bundle", folder: Path) -> None:
+    from models.families.report import seed_curves
+    from models.reporting.plots import feature_importance, learning_curve
 
-    if record["importances"]:
-        names, gains = zip(*record["importances"].items(), strict=True)
+    if bundle.record["importances"]:
+        names, gains = zip(*bundle.record["importances"].items(), strict=True)
         (folder / "feature_importance.png").write_bytes(feature_importance(names, gains))
-    protocol = str(task.protocol)
-    curves = [
-        SeedCurve(seed, curve.get("train", []), curve[protocol], best[protocol] - 1)
-        for seed, (curve, best) in enumerate(
-            zip(record["curves"], record["best_rounds"], strict=True)
-        )
-        if curve
-    ]
+    curves = seed_curves(bundle, task.protocol)
     (folder / "learning_curve.png").write_bytes(learning_curve(curves, str(task.metric)))
 
 

@@ -11,7 +11,7 @@ from models.aggregation.combining import Plan
 from models.aggregation.evaluation import Evaluator, kind_of
 from models.aggregation.features import Feature
 from models.aggregation.flat import check_flat
-from models.aggregation.primitives import AGGREGATES, CUTOFF_COLUMN, TRANSFORMS
+from models.aggregation.primitives import AGGREGATES, SEED_FEATURES, TRANSFORMS, VISIBLE_COLUMN
 from models.aggregation.reading import TRANSFORM_SQL
 from models.aggregation.relations import Contexts
 from models.aggregation.session import Recorder, Session
@@ -118,7 +118,7 @@ def compile_query(
     rows = exp.select(named(number_of_row, "ctx"), col("k0"), col("visible"))
     rows = rows.from_(pairs.subquery("pairs", copy=False), copy=False)
     contexts = Contexts(session.create(rows, "contexts"), 1)
-    stored = {alias: feature for alias, feature in features.items() if not is_calendar(feature)}
+    stored = {alias: feature for alias, feature in features.items() if not is_of_seed(feature)}
     query = exp.select(col("row_id", "s"))
     query = query.select(
         *(_output(alias, feature) for alias, feature in features.items()), copy=False
@@ -144,18 +144,20 @@ def _with_contexts(query: exp.Select, contexts: Contexts) -> exp.Select:
     return query.join(table(contexts.name, "c"), on=all_of(same), join_type="left", copy=False)
 
 
-def is_calendar(feature: Feature) -> bool:
-    """Whether the feature is a calendar part of the cutoff time itself."""
-    return not feature.path and feature.column == CUTOFF_COLUMN
+def is_of_seed(feature: Feature) -> bool:
+    """Whether the feature says something of the seed itself: no row has to be read for it."""
+    return not feature.path and (feature.column, feature.transform) in SEED_FEATURES
 
 
 def _output(alias: str, feature: Feature) -> exp.Expression:
     """A feature's column of the result."""
     cutoff = col("cutoff_time", "s")
     value: exp.Expression = col(alias, "f")
-    if is_calendar(feature):
+    if is_of_seed(feature) and not feature.is_elapsed:
         value = TRANSFORM_SQL[feature.transform](cutoff)
     elif feature.is_elapsed:
+        if is_of_seed(feature):
+            value = epoch(cast(col(VISIBLE_COLUMN, "s"), "TIMESTAMP"))
         elapsed = exp.paren(epoch(cutoff) - value)
         if feature.primitive == "age":
             days = call("FLOOR", cast(elapsed, "DOUBLE") / number(_DAY))

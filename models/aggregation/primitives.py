@@ -99,9 +99,13 @@ _TRANSFORMS = (
 )
 TRANSFORMS = {transform.name: transform for transform in _TRANSFORMS}
 
-# Calendar parts of the cutoff time itself.
-CUTOFF_TRANSFORMS = ("month", "weekday")
-CUTOFF_COLUMN = "cutoff_time"
+# What a seed itself says: its date, and for how long before it nothing is seen (frozen protocol).
+CUTOFF_COLUMN, VISIBLE_COLUMN = "cutoff_time", "visible_until"
+SEED_FEATURES = (
+    (CUTOFF_COLUMN, "month"),
+    (CUTOFF_COLUMN, "weekday"),
+    (VISIBLE_COLUMN, "time_since"),
+)
 
 DEFAULT_PRIMITIVES = (
     "count", "mean", "sum", "max", "min", "std", "mode", "percent_true", "num_unique", "last",

@@ -8,12 +8,7 @@ from datetime import timedelta
 
 from models.aggregation.features import Condition, Feature, feature_name, output_type
 from models.aggregation.paths import Hop, Path, describe, end_of, hop_label, hops_from
-from models.aggregation.primitives import (
-    AGGREGATES,
-    CUTOFF_COLUMN,
-    CUTOFF_TRANSFORMS,
-    TRANSFORMS,
-)
+from models.aggregation.primitives import AGGREGATES, SEED_FEATURES, TRANSFORMS
 from models.aggregation.types import is_supported
 from models.aggregation.windows import PAST, Window
 from models.database.schema import RelationalSchema, SemanticType
@@ -187,7 +182,7 @@ def _read_type(
     is_entity: bool,
 ) -> SemanticType:
     """The column's semantic type, if the transform or else the innermost aggregate reads it."""
-    if column == CUTOFF_COLUMN and transform in CUTOFF_TRANSFORMS and is_entity:
+    if (column, transform) in SEED_FEATURES and is_entity:
         return SemanticType.TIMESTAMP
     found = schema.table(table).column(column)
     is_time = column == schema.table(table).time_column

@@ -17,12 +17,7 @@ from functools import cached_property
 
 from models.aggregation.features import Condition, Feature, feature_name, output_type
 from models.aggregation.paths import Hop, Path, end_of
-from models.aggregation.primitives import (
-    AGGREGATES,
-    CUTOFF_COLUMN,
-    CUTOFF_TRANSFORMS,
-    TRANSFORMS,
-)
+from models.aggregation.primitives import AGGREGATES, SEED_FEATURES, TRANSFORMS
 from models.aggregation.windows import PAST, trailing
 from models.database.schema import Column, RelationalSchema, SemanticType, Table
 from models.dfs.budget import paths_within, within_budget
@@ -174,7 +169,7 @@ class _Templates:
         return [name for name in self._config.primitives if name in TRANSFORMS]
 
     def _direct(self, shape: _Shape) -> Iterator[Feature]:
-        """Values of the entity itself or of a parent, plain and transformed; the cutoff's date."""
+        """Values of the entity itself or of a parent, plain and transformed; those of the seed."""
         end = self._schema.table(shape.end)
         for source in plain_sources(self._schema, end):
             if source.column_type in AGGREGATES["last"].inputs:
@@ -182,10 +177,10 @@ class _Templates:
         for source in transformed_sources(self._schema, end, self._transforms):
             yield from _of_source(source, ())
         if shape.is_entity:
-            for part in CUTOFF_TRANSFORMS:
-                if part in self._config.primitives:
-                    cutoff = Source(CUTOFF_COLUMN, SemanticType.TIMESTAMP, (), part)
-                    yield from _of_source(cutoff, ())
+            for column, transform in SEED_FEATURES:
+                if transform in self._config.primitives:
+                    of_seed = Source(column, SemanticType.TIMESTAMP, (), transform)
+                    yield from _of_source(of_seed, ())
 
     def _aggregates(self, shape: _Shape) -> Iterator[Feature]:
         """Stacks of aggregates in the whole past and in windows, then under conditions."""

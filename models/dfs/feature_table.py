@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from models.aggregation.engine import compute_features
@@ -22,6 +23,7 @@ from models.dfs.enumeration import offer_features
 
 FEATURES = "features.parquet"
 FROZEN_FEATURES = "features_frozen.parquet"
+STALE_FEATURES = "features_stale.parquet"
 DEFINITIONS = "definitions.json"
 
 
@@ -31,7 +33,9 @@ class FeatureTable:
 
     `features` has one row per row of the training table, by `row_id`, as the row's cutoff sees the
     database. `frozen` has the rows that the frozen protocol sees otherwise: those after `as_of`, as
-    seen from `as_of`, and the validation rows, as seen from the first validation cutoff.
+    seen from `as_of`, and the validation rows, as seen from the first validation cutoff. `stale` has
+    the training and validation rows as an earlier moment saw them (`stale_seeds_of`), so that models
+    can learn what the frozen protocol will ask; it is empty where validation asks at one moment.
     `schema` is the schema with the semantic types that were known at `as_of`.
     """
 
@@ -39,6 +43,7 @@ class FeatureTable:
     definitions: tuple[Feature, ...]
     features: pl.DataFrame
     frozen: pl.DataFrame
+    stale: pl.DataFrame
 
     def within(self, depth: int | None) -> FeatureTable:
         """The table with the features alone whose path has at most so many keys; None for all.
@@ -95,7 +100,7 @@ def build_feature_table(
             choice of features knows nothing of the rows that they are judged on.
 
     Returns:
-        Metadata: rows, frozen_rows, features (kept), offered (before the budget), paths.
+        Metadata: rows, frozen_rows, stale_rows, features (kept), offered (before the budget), paths.
 
     Raises:
         ValueError: There are more schema paths than `config.max_paths`.
@@ -109,10 +114,10 @@ def build_feature_table(
         f"along {offer.paths:,} schema paths"
     )
 
-    def compute(seeds: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    def compute(seeds: pl.DataFrame, seen: str) -> pl.DataFrame:
         def report(done: int, total: int) -> None:
             if done == total or done % max(total // 4, 1) == 0:
-                progress(f"{protocol}: {done} of {total} path queries over {seeds.height:,} rows")
+                progress(f"{seen}: {done} of {total} path queries over {seeds.height:,} rows")
 
         return compute_features(
             schema,
@@ -125,13 +130,20 @@ def build_feature_table(
             progress=report,
         )
 
-    features = compute(seeds_of(training_table, task, as_of, Protocol.ROLLING), Protocol.ROLLING)
+    features = compute(seeds_of(training_table, task, as_of, Protocol.ROLLING), "rolling")
     features.write_parquet(folder / FEATURES)
-    stale = seeds_of(training_table, task, as_of, Protocol.FROZEN).filter(
-        pl.col("visible_until") < pl.col("cutoff_time")
-    )
-    frozen = features.clear() if stale.is_empty() else compute(stale, Protocol.FROZEN)
-    frozen.write_parquet(folder / FROZEN_FEATURES)
+    seeds = {
+        "frozen": seeds_of(training_table, task, as_of, Protocol.FROZEN).filter(
+            pl.col("visible_until") < pl.col("cutoff_time")
+        ),
+        "stale": stale_seeds_of(training_table, task, as_of),
+    }
+    others = {
+        name: features.clear() if part.is_empty() else compute(part, name)
+        for name, part in seeds.items()
+    }
+    others["frozen"].write_parquet(folder / FROZEN_FEATURES)
+    others["stale"].write_parquet(folder / STALE_FEATURES)
     counts = {"offered": offer.offered, "paths": offer.paths}
     content = {
         "schema": to_plain(schema),
@@ -139,8 +151,8 @@ def build_feature_table(
         "features": [feature.to_plain() for feature in definitions],
     }
     (folder / DEFINITIONS).write_text(json.dumps(content, indent=1))
-    rows = {"rows": features.height, "frozen_rows": frozen.height}
-    return {**rows, "features": len(definitions), **counts}
+    rows = {f"{name}_rows": part.height for name, part in others.items()}
+    return {"rows": features.height, **rows, "features": len(definitions), **counts}
 
 
 def seeds_of(rows: pl.DataFrame, task: Task, as_of: datetime, protocol: Protocol) -> pl.DataFrame:
@@ -157,6 +169,38 @@ def seeds_of(rows: pl.DataFrame, task: Task, as_of: datetime, protocol: Protocol
     return rows.select("row_id", "entity", "cutoff_time", until.alias("visible_until"))
 
 
+def stale_seeds_of(rows: pl.DataFrame, task: Task, as_of: datetime) -> pl.DataFrame:
+    """Training and validation rows as seeds that see the database as of a moment before their cutoff.
+
+    How long before is one of the times for which frozen validation rows see nothing, those above
+    zero, spread evenly over the rows; a row's follows from its `row_id`, whatever other rows there
+    are. So trained models have seen what the frozen protocol asks: old news of the entity, or none.
+
+    Returns:
+        row_id (each once), entity, cutoff_time, visible_until; no row where validation has a single
+        cutoff.
+    """
+    cutoffs = rows.filter(pl.col("split") == "val")["cutoff_time"].unique().sort()
+    ages = (cutoffs - (as_of - task.validation_span)).cast(pl.Duration("us"))
+    ages = ages.filter(ages > timedelta(0))
+    if ages.is_empty():
+        return seeds_of(rows.clear(), task, as_of, Protocol.ROLLING)
+    known = rows.filter(pl.col("split").is_in(["train", "val"]))
+    known = known.unique("row_id", keep="first", maintain_order=True)
+    age = ages.gather(_scattered(known["row_id"].to_numpy()) % np.uint64(len(ages)))
+    return seeds_of(known, task, as_of, Protocol.ROLLING).with_columns(
+        visible_until=pl.col("visible_until") - age
+    )
+
+
+def _scattered(numbers: np.ndarray) -> np.ndarray:
+    """Each number's own random one, uint64 (Steele, Lea & Flood, "SplitMix", OOPSLA 2014)."""
+    bits = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    return bits ^ (bits >> np.uint64(31))
+
+
 def read_feature_table(folder: Path) -> FeatureTable:
     """The feature table that `build_feature_table` wrote into a folder."""
     content = json.loads((folder / DEFINITIONS).read_text())
@@ -165,4 +209,5 @@ def read_feature_table(folder: Path) -> FeatureTable:
         definitions=tuple(feature_from_plain(feature) for feature in content["features"]),
         features=pl.read_parquet(folder / FEATURES),
         frozen=pl.read_parquet(folder / FROZEN_FEATURES),
+        stale=pl.read_parquet(folder / STALE_FEATURES),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.aggregation import paths
 from models.aggregation.features import Condition, Feature
-from models.aggregation.primitives import AGGREGATES, CUTOFF_COLUMN, TRANSFORMS
+from models.aggregation.primitives import AGGREGATES, SEED_FEATURES, TRANSFORMS
 from models.aggregation.windows import PAST, ZERO, Window, trailing
 from models.database.schema import ForeignKey, RelationalSchema
 from models.dfs.definition import define
@@ -273,7 +273,7 @@ class _Exporter:
         """The feature under featuretools' name."""
         if feature.transform == "ngram_hash":
             raise _UnsupportedError("featuretools has no NGRAM_HASH")
-        if feature.column == CUTOFF_COLUMN and not feature.path:
+        if not feature.path and (feature.column, feature.transform) in SEED_FEATURES:
             raise _UnsupportedError("featuretools has no features of the cutoff time itself")
         if feature.lookback is not None:
             raise _UnsupportedError("featuretools has no lookback")

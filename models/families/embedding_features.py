@@ -44,7 +44,7 @@ from models.rdl.graph_files import read_graph
 from models.rdl.initialisation import FILE as ENCODER_FILE
 from models.rdl.initialisation import Pretrained, check_compatible, load_pretrained
 from models.rdl.network import RelationalNetwork
-from models.rdl.preparation import features_under, prepare
+from models.rdl.preparation import features_seen, prepare
 from models.rdl.rows import row_inputs
 from models.rdl.sampler import Strategy, TemporalSampler
 from models.rdl.supervised import Reader
@@ -55,7 +55,7 @@ from models.tabular.lightgbm_bundle import (
     save_lightgbm_bundle,
 )
 from models.tabular.lightgbm_learner import LightGBMConfig, importances, train
-from models.tabular.preparation import features_of
+from models.tabular.preparation import STALE, TRAIN, features_of
 
 KIND = "lightgbm_on_embeddings"
 _PRETRAINING = PretrainingConfig()
@@ -178,7 +178,8 @@ def train_embedding_features_bundle(
 ) -> dict[str, Any]:
     """Trains on the labelled rows of `train`, stops on those of `val`, saves the bundle.
 
-    Training rows are embedded as of their own cutoff, validation rows as each protocol sees them.
+    Training rows are embedded as of their own cutoff and, if `staleness` is not zero, as an earlier
+    moment saw them; validation rows as each protocol sees them.
 
     Args:
         schema: The database, with semantic types as known at `as_of`.
@@ -207,22 +208,23 @@ def train_embedding_features_bundle(
     embedder = Embedder(load_pretrained(pretrained), config)
     _check(embedder.pretrained, graph, task, as_of)
     # Labels and rows are as for networks, which need no features.
-    data = prepare(task, training_table, as_of, None)
+    data = prepare(task, training_table, as_of, None, with_stale=config.staleness > 0)
     features = features.within(config.depth) if features and config.features else None
     definitions = features.definitions if features else ()
     parts: dict[str, pl.DataFrame] = {}
     for name, part in data.parts.items():
         parts[name] = embedder.embed(graph, task.entity_table, part.seeds)
         if features is not None and definitions:
-            protocol = Protocol.ROLLING if name == "train" else Protocol(name)
-            parts[name] = parts[name].hstack(features_under(features, part.seeds, protocol))
+            found = features_seen(features, name, part.seeds).drop("row_id")
+            parts[name] = parts[name].hstack(found)
         progress(f"{part.seeds.height:,} rows embedded by the encoder {config.encoder!r}, {name}")
     names = [*(feature.name for feature in definitions), *embedder.columns]
-    encoder = FeatureEncoder.fit(parts["train"].select(names), config.max_categories)
+    fitted = [parts[name].select(names) for name in (TRAIN, STALE) if name in parts]
+    encoder = FeatureEncoder.fit(pl.concat(fitted), config.max_categories)
     if not encoder.columns:
         raise ValueError(
             f"task {task.name}: none of its {len(names)} features and dimensions varies in the "
-            f"{parts['train'].height} training rows; pretrain the encoder anew"
+            f"{parts[TRAIN].height} training rows; pretrain the encoder anew"
         )
     models = train(
         {name: encoder.transform(rows) for name, rows in parts.items()},
@@ -235,7 +237,8 @@ def train_embedding_features_bundle(
         threads,
         progress,
     )
-    gains = importances([lightgbm.Booster(model_str=model.text) for model in models])
+    texts = [text for model in models for text in model.texts.values()]
+    gains = importances([lightgbm.Booster(model_str=text) for text in texts])
     record = data.record(task) | {
         "family": KIND,
         "features": len(encoder.columns),

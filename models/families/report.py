@@ -150,7 +150,7 @@ def seed_curves(bundle: Bundle, protocol: Protocol) -> list[plots.SeedCurve]:
     return [
         plots.SeedCurve(
             seed,
-            curve.get("train", []),
+            curve.get(f"train_{protocol}", curve.get("train", [])),
             curve.get(protocol, []),
             best[protocol] - 1 if protocol in best else None,
         )

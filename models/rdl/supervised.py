@@ -83,6 +83,7 @@ class SupervisedObjective:
     Args:
         reader: The network and what it reads.
         train: Training examples, each seen as of its own cutoff.
+        stale: The same as earlier moments saw them, in the same order; None for none.
         validation: Validation examples under each protocol.
         task_type: Decides the loss.
         metric: What is watched, once per protocol: `frozen` and `rolling`.
@@ -97,6 +98,7 @@ class SupervisedObjective:
         self,
         reader: Reader,
         train: Examples,
+        stale: Examples | None,
         validation: Mapping[Protocol, Examples],
         task_type: TaskType,
         metric: Metric,
@@ -108,15 +110,13 @@ class SupervisedObjective:
     ) -> None:
         self.reader = reader
         self.module: torch.nn.Module = reader.network
-        self.train, self.validation = train, validation
+        self.train, self.stale, self.validation = train, stale, validation
         self.task_type, self.metric, self.scale, self.classes = task_type, metric, scale, classes
         self.batch_size, self.staleness, self.seed = batch_size, staleness, seed
         self.watched: Mapping[str, bool] = {
             str(protocol): metric.higher_is_better for protocol in Protocol
         }
         self._loss = make_loss(task_type, metric, scale)
-        frozen = validation[Protocol.FROZEN]
-        self._lags = frozen.cutoff_time - frozen.visible_until
 
     def batches(self, epoch: int) -> Iterator[tuple[Examples, Generator]]:
         """Shuffled training examples, some of them stale, with the batch's random generator."""
@@ -154,13 +154,14 @@ class SupervisedObjective:
         return watched_score(self.task_type, self.metric, labels, predictions, self.classes)
 
     def _with_stale(self, epoch: int) -> Examples:
-        """Some examples see the database as of earlier, by lags that frozen validation rows have."""
-        if self.staleness == 0 or len(self._lags) == 0 or not bool((self._lags > 0).any()):
+        """The examples, some of them as an earlier moment saw them, others every epoch."""
+        if self.staleness == 0 or self.stale is None:
             return self.train
-        device = self.train.rows.device
+        device, size = self.train.rows.device, len(self.train)
         generator = generator_for(device, epoch_seed(self.seed, epoch, STALENESS))
-        size = len(self.train)
-        drawn = torch.randint(len(self._lags), (size,), generator=generator, device=device)
         is_stale = torch.rand(size, generator=generator, device=device) < self.staleness
-        visible = self.train.visible_until - self._lags[drawn] * is_stale
-        return replace(self.train, visible_until=visible)
+        visible = torch.where(is_stale, self.stale.visible_until, self.train.visible_until)
+        features = self.train.features
+        if features is not None and self.stale.features is not None:
+            features = torch.where(is_stale[:, None], self.stale.features, features)
+        return replace(self.train, visible_until=visible, features=features)

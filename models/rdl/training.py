@@ -118,7 +118,13 @@ def train_rdl_bundle(
         ValueError: The settings ask for features or a pretrained encoder that were not given.
     """
     _check(config, features, pretrained)
-    data = prepare(task, training_table, as_of, features if config.features else None)
+    data = prepare(
+        task,
+        training_table,
+        as_of,
+        features if config.features else None,
+        with_stale=config.staleness > 0,
+    )
     history = data.history if config.past_labels else None
     blueprint = _blueprint(task, as_of, graph_folder, config, data, text_encoder, pretrained)
     assignment = Assignment(
@@ -168,6 +174,7 @@ def train_seed(
     objective = SupervisedObjective(
         blueprint.reader(network.to(device), graph),
         parts["train"],
+        parts.get("stale"),
         {protocol: parts[str(protocol)] for protocol in Protocol},
         task.task_type,
         task.metric,

@@ -213,6 +213,7 @@ def _only(features: FeatureTable, rows: pl.DataFrame) -> FeatureTable:
         features,
         features=features.features.join(own, on="row_id", how="semi"),
         frozen=features.frozen.join(own, on="row_id", how="semi"),
+        stale=features.stale.join(own, on="row_id", how="semi"),
     )
 
 
@@ -240,7 +241,7 @@ def _trees(
         settings,
         threads=1,
     )
-    booster = lightgbm.Booster(model_str=model.text)
+    booster = lightgbm.Booster(model_str=model.texts[Protocol.ROLLING])
     rounds = model.best_rounds[Protocol.ROLLING]
     return {str(p): predict_one(booster, matrices[str(p)], rounds) for p in Protocol}
 

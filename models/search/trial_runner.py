@@ -140,7 +140,13 @@ def evaluate(candidate: Candidate, number: int, report: Report, *, runner: Trial
         runner: Trains it; pickled for workers.
     """
     protocol = str(runner.inputs.task.protocol)
-    with watching(lambda share, scores: report(share, scores[protocol])):
+
+    def told(share: float, scores: Mapping[str, float]) -> None:
+        # Trees of the other protocol have models of their own.
+        if protocol in scores:
+            report(share, scores[protocol])
+
+    with watching(told):
         trial = runner.run(candidate).artifact
     scores = mean_scores(trial)
     errors = [row["validation_error"] for row in bank_rows(trial) if row["protocol"] == protocol]

@@ -1,4 +1,4 @@
-"""Bundles of LightGBM models: `seed_<n>.txt` is LightGBM's text form of each seed's model."""
+"""Bundles of LightGBM models: `seed_<n>_<protocol>.txt` is LightGBM's text form of each model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ KIND = "lightgbm"
 
 @dataclass(frozen=True)
 class LightGBMBundle(BundleBase):
-    """LightGBM models over DFS features; `best_rounds` is each seed's number of trees."""
+    """LightGBM models over DFS features, by seed and protocol.
+
+    `best_rounds` is each seed's number of trees; `models` are the boosters.
+    """
 
     encoder: FeatureEncoder
-    models: tuple[lightgbm.Booster, ...]
+    models: tuple[Mapping[Protocol, lightgbm.Booster], ...]
     best_rounds: tuple[Mapping[Protocol, int], ...]
 
     def predict(self, rows: RowsToPredict, protocol: Protocol) -> np.ndarray:
@@ -39,7 +42,7 @@ class LightGBMBundle(BundleBase):
         """
         matrix = self.encoder.transform(features)
         chosen = zip(self.models, self.best_rounds, strict=True)
-        return np.stack([predict_one(model, matrix, best[protocol]) for model, best in chosen])
+        return np.stack([predict_one(m[protocol], matrix, best[protocol]) for m, best in chosen])
 
 
 def save_lightgbm_bundle(
@@ -52,7 +55,8 @@ def save_lightgbm_bundle(
     }
     write_bundle(folder, KIND, head, content)
     for model in models:
-        (folder / f"seed_{model.seed}.txt").write_text(model.text)
+        for protocol, text in model.texts.items():
+            _file(folder, model.seed, protocol).write_text(text)
 
 
 def load_lightgbm_bundle(folder: Path) -> LightGBMBundle:
@@ -66,7 +70,7 @@ def load_lightgbm_bundle(folder: Path) -> LightGBMBundle:
         **common,
         encoder=FeatureEncoder.from_plain(content["encoder"]),
         models=tuple(
-            lightgbm.Booster(model_str=(folder / f"seed_{seed}.txt").read_text())
+            {p: lightgbm.Booster(model_str=_file(folder, seed, p).read_text()) for p in Protocol}
             for seed in common["seeds"]
         ),
         best_rounds=tuple(
@@ -74,3 +78,7 @@ def load_lightgbm_bundle(folder: Path) -> LightGBMBundle:
             for best in content["best_rounds"]
         ),
     )
+
+
+def _file(folder: Path, seed: int, protocol: Protocol) -> Path:
+    return folder / f"seed_{seed}_{protocol}.txt"

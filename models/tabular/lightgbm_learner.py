@@ -1,4 +1,4 @@
-"""LightGBM on feature tables: one model per seed, stopped early on the whole validation split.
+"""LightGBM on feature tables: per seed a model for each protocol, stopped early on all of validation.
 
 Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
 """
@@ -31,7 +31,9 @@ class LightGBMConfig:
     `min_data_per_group`): in a relational database most of them name rows elsewhere, and LightGBM's
     defaults learn those by heart. A leaf
     has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
-    path of the features that are read (None: all that there are).
+    path of the features that are read (None: all that there are). `staleness` is the weight of the
+    training rows as earlier moments saw them, against one minus it of the same rows as their cutoffs
+    see them; the frozen protocol's model alone learns from them.
     """
 
     seeds: int = 5
@@ -48,19 +50,26 @@ class LightGBMConfig:
     cat_l2: float = 50.0
     min_data_per_group: int = 200
     depth: int | None = None
+    staleness: float = 0.5
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.staleness <= 1:
+            raise ValueError(f"staleness is a share from 0 to 1 (got {self.staleness})")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """One seed's model, in LightGBM's text form, with what was chosen for each protocol.
+    """One seed's models, in LightGBM's text form, with what was chosen for each protocol.
 
-    `best_rounds` and `validation_scores` are by protocol; `curve` is the watched metric by
-    iteration of `train` and of each protocol's validation rows.
+    `texts`, `best_rounds` and `validation_scores` are by protocol; without stale rows both have one
+    model, of which they take numbers of trees of their own. `curve` is the watched metric by
+    iteration, `train` and each protocol's validation rows; the frozen protocol's own model has its
+    training curve under `train_frozen`.
     """
 
     seed: int
-    text: str
+    texts: dict[Protocol, str]
     best_rounds: dict[Protocol, int]
     validation_scores: dict[Protocol, float]
     curve: dict[str, list[float]]
@@ -77,16 +86,18 @@ def train(
     threads: int,
     progress: Progress = lambda line: None,
 ) -> list[TrainedModel]:
-    """Trains one model per seed; the number of trees is chosen for each protocol, for all seeds.
+    """Trains a model per seed and protocol; the number of trees is chosen by protocol, for all seeds.
 
-    The validation rows come as each protocol sees them: a row that is predicted months after
-    `as_of` from what was known then is another problem than one predicted from yesterday's rows,
-    and more trees are worth having for the second. The choice is made on the validation curve
-    averaged over the seeds: the best round of a single curve is mostly luck where rows are few.
+    A row that is predicted months after `as_of` from what was known then is another problem than one
+    predicted from yesterday's rows. So the validation rows come as each protocol sees them, and the
+    frozen protocol has a model of its own, which learns from stale rows too; where there are none it
+    differs in the number of trees alone. That is chosen on the validation curve averaged over the
+    seeds: the best round of a single curve is mostly luck where rows are few.
 
     Args:
         matrices: Float32 matrices (rows, features) of `train`, `frozen` and `rolling` (the
-            validation rows under both protocols).
+            validation rows under both protocols), and `stale` if the training rows are there, in
+            the same order, as earlier moments saw them.
         labels: Encoded labels of the same rows.
         categorical: Positions of categorical columns.
         task_type: Decides the objective.
@@ -96,34 +107,82 @@ def train(
         threads: Seeds trained at a time; the result does not depend on it.
         progress: Receives a line per seed.
     """
+    sets = _training_sets(matrices, labels, config)
 
-    def grow(seed: int) -> _Grown:
-        parameters = _parameters(task_type, metric, classes, config, len(labels["train"]), seed)
-        tell = None if seed else _Tell(metric, labels, config.rounds)
-        return _grow(matrices, labels, categorical, parameters, config, tell)
+    def grow(seed: int, rows: _Rows) -> _Grown:
+        parameters = _parameters(task_type, metric, classes, config, rows, seed)
+        tell = None if seed else _Tell(metric, labels, rows.protocols, config.rounds)
+        return _grow(rows, matrices, labels, categorical, parameters, config, tell)
 
     # The first seed tells who watches this training; threads know nothing of their caller's context.
-    contexts = [copy_context() for _ in range(config.seeds)]
-    # A thread per seed, one core each: LightGBM's own threads wait for each other at every split,
-    # which a busy machine punishes, and seeds need not wait for each other at all.
+    jobs = [(copy_context(), seed, rows) for seed in range(config.seeds) for rows in sets]
+    # A thread per model, one core each: LightGBM's own threads wait for each other at every split,
+    # which a busy machine punishes, and models need not wait for each other at all.
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
-        grown = list(pool.map(lambda seed: contexts[seed].run(grow, seed), range(config.seeds)))
+        found = list(pool.map(lambda job: job[0].run(grow, *job[1:]), jobs))
+    seeds = [found[at : at + len(sets)] for at in range(0, len(found), len(sets))]
+    grown = {
+        protocol: [own[place] for own in seeds]
+        for place, rows in enumerate(sets)
+        for protocol in rows.protocols
+    }
     best = {
-        protocol: _best_round(grown, protocol) if config.early_stopping else config.rounds
+        protocol: _best_round(grown[protocol], protocol) if config.early_stopping else config.rounds
         for protocol in Protocol
     }
     models = []
-    for seed, one in enumerate(grown):
-        text = one.booster.model_to_string(num_iteration=max(best.values()))
-        model = TrainedModel(seed, text, best, {}, one.curve)
+    for seed, own in enumerate(seeds):
+        texts = {p: _text(grown[p][seed].booster, best[p]) for p in Protocol}
+        model = TrainedModel(seed, texts, best, {}, _curves(sets, own))
         scored = _validation_scores(model, matrices, labels, task_type, metric, classes)
         models.append(replace(model, validation_scores=scored))
-        found = ", ".join(
+        told = ", ".join(
             f"{protocol} {metric} {scored[protocol]:.4f} with {best[protocol]} trees"
             for protocol in Protocol
         )
-        progress(f"seed {seed}: validation {found}")
+        progress(f"seed {seed}: validation {told}")
     return models
+
+
+class _Rows(NamedTuple):
+    """The training rows of the model that serves these protocols."""
+
+    protocols: tuple[Protocol, ...]
+    matrix: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None
+    copies: int
+
+
+def _training_sets(
+    matrices: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], config: LightGBMConfig
+) -> list[_Rows]:
+    fresh = (matrices["train"], labels["train"])
+    if "stale" not in matrices or config.staleness == 0:
+        return [_Rows(tuple(Protocol), *fresh, None, 1)]
+    shares = {"train": 1 - config.staleness, "stale": config.staleness}
+    read = [name for name, share in shares.items() if share > 0]
+    frozen = _Rows(
+        (Protocol.FROZEN,),
+        np.concatenate([matrices[name] for name in read]),
+        np.concatenate([labels[name] for name in read]),
+        np.repeat([shares[name] for name in read], len(labels["train"])),
+        len(read),
+    )
+    return [_Rows((Protocol.ROLLING,), *fresh, None, 1), frozen]
+
+
+def _text(booster: lightgbm.Booster, rounds: int) -> str:
+    return str(booster.model_to_string(num_iteration=rounds))
+
+
+def _curves(sets: Sequence[_Rows], grown: Sequence[_Grown]) -> dict[str, list[float]]:
+    """The curves of one seed's models."""
+    found: dict[str, list[float]] = {}
+    for rows, one in zip(sets, grown, strict=True):
+        own = "train" if Protocol.ROLLING in rows.protocols else f"train_{Protocol.FROZEN}"
+        found |= {own if name == "train" else name: curve for name, curve in one.curve.items()}
+    return found
 
 
 class _Grown(NamedTuple):
@@ -135,6 +194,7 @@ class _Grown(NamedTuple):
 
 
 def _grow(
+    rows: _Rows,
     matrices: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
     categorical: Sequence[int],
@@ -143,22 +203,23 @@ def _grow(
     tell: _Tell | None,
 ) -> _Grown:
     training = lightgbm.Dataset(
-        matrices["train"],
-        labels["train"],
+        rows.matrix,
+        rows.labels,
+        weight=rows.weights,
         categorical_feature=list(categorical),
         params=parameters,
         free_raw_data=False,
     )
     validation = [
-        training.create_valid(matrices[protocol], labels[protocol]) for protocol in Protocol
+        training.create_valid(matrices[protocol], labels[protocol]) for protocol in rows.protocols
     ]
-    stopping = _StopWhenNoneGains(config.early_stopping or config.rounds)
+    stopping = _StopWhenNoneGains(rows.protocols, config.early_stopping or config.rounds)
     booster = lightgbm.train(
         parameters,
         training,
         num_boost_round=config.rounds,
         valid_sets=[training, *validation],
-        valid_names=["train", *Protocol],
+        valid_names=["train", *rows.protocols],
         callbacks=[stopping, *([tell] if tell else [])],
     )
     return _Grown(booster, stopping.curve, stopping.higher_is_better)
@@ -180,8 +241,8 @@ class _StopWhenNoneGains:
 
     order = 30
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
+    def __init__(self, protocols: Sequence[Protocol], patience: int) -> None:
+        self.protocols, self.patience = protocols, patience
         self.curve: dict[str, list[float]] = {}
         self.higher_is_better = False
 
@@ -189,7 +250,7 @@ class _StopWhenNoneGains:
         for name, _, value, higher_is_better, *_ in environment.evaluation_result_list or []:
             self.curve.setdefault(name, []).append(float(value))
             self.higher_is_better = higher_is_better
-        if all(self._rounds_since_best(protocol) >= self.patience for protocol in Protocol):
+        if all(self._rounds_since_best(protocol) >= self.patience for protocol in self.protocols):
             raise lightgbm.callback.EarlyStopException(environment.iteration, [])
 
     def _rounds_since_best(self, protocol: Protocol) -> int:
@@ -206,8 +267,14 @@ class _Tell:
     order = 20
     every = 10
 
-    def __init__(self, metric: Metric, labels: Mapping[str, np.ndarray], rounds: int) -> None:
-        self.metric, self.rounds = metric, rounds
+    def __init__(
+        self,
+        metric: Metric,
+        labels: Mapping[str, np.ndarray],
+        protocols: Sequence[Protocol],
+        rounds: int,
+    ) -> None:
+        self.metric, self.protocols, self.rounds = metric, protocols, rounds
         self.variance = {protocol: float(np.var(labels[protocol])) for protocol in Protocol}
 
     def __call__(self, environment: lightgbm.callback.CallbackEnv) -> None:
@@ -215,7 +282,9 @@ class _Tell:
         if done % self.every or self.metric == Metric.MACRO_F1:
             return
         found = {entry[0]: float(entry[2]) for entry in environment.evaluation_result_list or []}
-        metrics = {str(protocol): self._of(found[protocol], protocol) for protocol in Protocol}
+        metrics = {
+            str(protocol): self._of(found[protocol], protocol) for protocol in self.protocols
+        }
         tell_watcher(done / self.rounds, metrics)
 
     def _of(self, value: float, protocol: Protocol) -> float:
@@ -238,9 +307,9 @@ def _validation_scores(
     metric: Metric,
     classes: int,
 ) -> dict[Protocol, float]:
-    booster = lightgbm.Booster(model_str=model.text)
     found = {}
     for protocol in Protocol:
+        booster = lightgbm.Booster(model_str=model.texts[protocol])
         predicted = predict_one(booster, matrices[protocol], model.best_rounds[protocol])
         scored = score(task_type, labels[protocol], predicted, classes=list(range(classes)))
         found[protocol] = float(scored.get(metric.value, np.nan))
@@ -260,6 +329,12 @@ def importances(models: Sequence[lightgbm.Booster]) -> np.ndarray:
     gains = np.mean([model.feature_importance("gain") for model in models], axis=0)
     total = gains.sum()
     return np.asarray(gains / total if total > 0 else gains)
+
+
+def _least_in_leaf(config: LightGBMConfig, rows: _Rows) -> int:
+    """Fresh or stale, a row is one witness: a leaf has as many different ones."""
+    different = len(rows.labels) // rows.copies
+    return rows.copies * min(config.min_data_in_leaf, max(different // 10, 1))
 
 
 OBJECTIVES = {
@@ -282,7 +357,7 @@ def _parameters(
     metric: Metric,
     classes: int,
     config: LightGBMConfig,
-    rows: int,
+    rows: _Rows,
     seed: int,
 ) -> dict[str, Any]:
     watched = WATCHED[metric]
@@ -298,7 +373,7 @@ def _parameters(
         "metric": watched,
         "learning_rate": config.learning_rate,
         "num_leaves": config.num_leaves,
-        "min_data_in_leaf": min(config.min_data_in_leaf, max(rows // 10, 1)),
+        "min_data_in_leaf": _least_in_leaf(config, rows),
         "feature_fraction": config.feature_fraction,
         "bagging_fraction": config.bagging_fraction,
         "bagging_freq": 1,

@@ -46,7 +46,8 @@ class NetworkConfig:
     all); flags of missing values come on top. `max_categories` is how many values of a category are
     told apart. `max_seconds` and `max_gigabytes` are budgets for each seed; with the first, results
     depend on the machine's speed. `keep` is the epoch whose state is kept, the `best` on validation or
-    the `last`. `device` is `auto`, `cpu` or `cuda`.
+    the `last`. `staleness` is the share of training rows that an epoch shows as earlier moments saw
+    them, as the frozen protocol will. `device` is `auto`, `cpu` or `cuda`.
     """
 
     architecture: str = "resnet"
@@ -69,6 +70,7 @@ class NetworkConfig:
     max_gigabytes: float | None = None
     precision: str = "auto"
     keep: str = "best"
+    staleness: float = 0.5
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -80,6 +82,8 @@ class NetworkConfig:
             value = getattr(self, what)
             if value is not None and value < 1:
                 raise ValueError(f"{what} must be at least 1 (got {value})")
+        if not 0 <= self.staleness <= 1:
+            raise ValueError(f"staleness is a share from 0 to 1 (got {self.staleness})")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1 (got {self.dropout})")
         if self.architecture == "ft_transformer" and self.channels % self.heads:

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.database.schema import Metric, Protocol, TaskType
 from models.learning.batching import shuffled_batches
 from models.learning.checkpoint import State
+from models.learning.config import epoch_seed
 from models.learning.device import choose_device
 from models.learning.loop import Fit, Progress, fit
 from models.learning.outcome import (
@@ -26,16 +27,18 @@ from models.learning.outcome import (
 from models.tabular.network import TabularNetwork
 from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
+from models.tabular.preparation import STALE, TRAIN
 
-TRAIN = "train"
 # The training metric is for the plots alone, so it is measured on some of the rows.
 SHOWN_ROWS = 1000
 ROWS_AT_A_TIME = 4096
+STALENESS = 1
+"""The purpose of a random generator of an epoch; 0 is that of the order."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkProblem:
-    """What a network is trained on, by `train`, `frozen` and `rolling`.
+    """What a network is trained on, by `train`, `frozen`, `rolling` and, where there are any, `stale`.
 
     `numbers`, `codes` and `labels` are tensors with one row each; `classes` is 0 for values.
     """
@@ -118,6 +121,7 @@ class NetworkObjective:
         self.module: torch.nn.Module = module
         self.problem, self.seed, self.device = problem, seed, device
         self.batch_size = config.rows_per_batch(len(problem.labels[TRAIN]))
+        self.staleness = config.staleness if STALE in problem.numbers else 0.0
         self.watched: Mapping[str, bool] = {
             str(protocol): problem.metric.higher_is_better for protocol in Protocol
         }
@@ -126,15 +130,21 @@ class NetworkObjective:
         self.targets = torch.from_numpy(problem.labels[TRAIN]).to(device, torch.float32)
         self.compare = make_loss(problem.task_type, problem.metric, problem.scale)
 
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Positions of training rows."""
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Positions of training rows, and which of them are shown as an earlier moment saw them."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch, STALENESS))
+        is_stale = torch.rand(len(self.targets), generator=generator) < self.staleness
         for rows in shuffled_batches(len(self.targets), self.batch_size, self.seed, epoch):
-            yield rows.to(self.device)
+            yield rows.to(self.device), is_stale[rows].to(self.device)
 
-    def loss(self, batch: Tensor) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """The task's loss over the rows of a batch."""
-        raw = self.module(self.numbers[TRAIN][batch], self.codes[TRAIN][batch])
-        return self.compare(raw, self.targets[batch]), {}
+        rows, is_stale = batch
+        numbers, codes = self.numbers[TRAIN][rows], self.codes[TRAIN][rows]
+        if self.staleness:
+            numbers = torch.where(is_stale[:, None], self.numbers[STALE][rows], numbers)
+            codes = torch.where(is_stale[:, None], self.codes[STALE][rows], codes)
+        return self.compare(self.module(numbers, codes), self.targets[rows]), {}
 
     def validate(self) -> Mapping[str, float]:
         """The task's metric under both protocols, and of some training rows."""

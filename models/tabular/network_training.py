@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from models.database.schema import Task
@@ -20,7 +21,7 @@ from models.tabular.network_bundle import save_network_bundle
 from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 from models.tabular.network_learner import NetworkProblem, train_one_seed
-from models.tabular.preparation import TrainingData, prepare
+from models.tabular.preparation import STALE, TRAIN, TrainingData, prepare
 
 
 def train_network_bundle(
@@ -51,7 +52,8 @@ def train_network_bundle(
         Metadata: rows, kept features, validation scores and best epochs by seed.
     """
     table = table.within(config.depth)
-    data = prepare(task, training_table, table, config.max_categories)
+    with_stale = config.staleness > 0
+    data = prepare(task, training_table, table, config.max_categories, with_stale=with_stale)
     if config.max_columns is not None:
         data = data.most_informative(task, config.max_columns)
     problem = make_problem(task, data)
@@ -79,14 +81,15 @@ def train_network_bundle(
 
 
 def make_problem(task: Task, data: TrainingData) -> NetworkProblem:
-    """The rows as a network's inputs; everything is fitted on `train` alone."""
+    """The rows as a network's inputs; everything is fitted on training rows alone."""
     # One code more than there are values: the one of rare and unseen values.
     categories = {
         position: len(data.encoder.categories[name]) + 1
         for position, name in enumerate(data.encoder.columns)
         if name in data.encoder.categories
     }
-    encoder = NetworkEncoder.fit(data.matrices["train"], categories)
+    fitted = np.concatenate([data.matrices[n] for n in (TRAIN, STALE) if n in data.matrices])
+    encoder = NetworkEncoder.fit(fitted, categories)
     inputs = {name: encoder.transform(matrix) for name, matrix in data.matrices.items()}
     return NetworkProblem(
         encoder=encoder,

@@ -11,6 +11,7 @@ import polars as pl
 
 from models.aggregation.engine import compute_features
 from models.aggregation.features import Feature
+from models.aggregation.primitives import VISIBLE_COLUMN
 from models.database.schema import Protocol, Task, TaskType
 from models.dfs.feature_table import FeatureTable
 from models.learning.bundle import BundleHead
@@ -19,13 +20,16 @@ from models.learning.rows import RowsToPredict
 from models.tabular.column_choice import most_informative
 from models.tabular.encoding import FeatureEncoder
 
+TRAIN, STALE = "train", "stale"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Encoded rows of `train` and, as each protocol sees them, of the validation split.
+    """Encoded rows of `train`, and of the validation split as each protocol sees it.
 
     `matrices` (float32, shape (rows, columns of the encoder), gaps are NaN) and `targets` (encoded
-    labels) are by `train`, `frozen` and `rolling`; `rows` counts the labelled rows by split.
+    labels) are by `train`, `frozen` and `rolling`, and `stale` where the training rows, in their
+    order, are there as earlier moments saw them too; `rows` counts the labelled rows by split.
     """
 
     matrices: Mapping[str, np.ndarray]
@@ -43,10 +47,11 @@ class TrainingData:
 
     def most_informative(self, task: Task, count: int) -> TrainingData:
         """The same rows with the columns alone that tell most about the training labels."""
+        parts = [name for name in (TRAIN, STALE) if name in self.matrices]
         kept = most_informative(
-            self.matrices["train"],
+            np.concatenate([self.matrices[name] for name in parts]),
             self.encoder.categorical_columns,
-            self.targets["train"],
+            np.concatenate([self.targets[name] for name in parts]),
             count,
             is_classification=task.task_type != TaskType.REGRESSION,
         )
@@ -67,13 +72,19 @@ class TrainingData:
 
 
 def prepare(
-    task: Task, training_table: pl.DataFrame, table: FeatureTable, max_categories: int
+    task: Task,
+    training_table: pl.DataFrame,
+    table: FeatureTable,
+    max_categories: int,
+    *,
+    with_stale: bool = False,
 ) -> TrainingData:
-    """Joins the labelled rows with their features and encodes them; fitted on `train` alone.
+    """Joins the labelled rows with their features and encodes them; fitted on training rows alone.
 
     The validation rows come as both protocols see them: under the frozen one from the first
     validation cutoff, as the test rows will be seen from `as_of`. A class that first appears in
-    validation can be neither learned nor scored: its rows are left out.
+    validation can be neither learned nor scored: its rows are left out. With `with_stale` the
+    training rows are also there as earlier moments saw them, if validation asks for that.
 
     Raises:
         ValueError: No feature varies in the training rows.
@@ -92,11 +103,16 @@ def prepare(
         },
     }
     names = [feature.name for feature in table.definitions]
-    encoder = FeatureEncoder.fit(parts["train"].select(names), max_categories)
-    if not encoder.columns:
+    if with_stale and not table.stale.is_empty():
+        parts[STALE] = splits["train"].join(table.stale, on="row_id", maintain_order="left")
+    fitted = [parts[name].select(names) for name in (TRAIN, STALE) if name in parts]
+    encoder = FeatureEncoder.fit(pl.concat(fitted), max_categories)
+    # For how long nothing was seen varies by what was drawn: it tells nothing by itself.
+    drawn = {feature.name for feature in table.definitions if feature.column == VISIBLE_COLUMN}
+    if not set(encoder.columns) - drawn:
         raise ValueError(
             f"task {task.name}: none of its {len(names)} features varies in the "
-            f"{parts['train'].height} training rows; declare more tables, columns or foreign keys"
+            f"{splits['train'].height} training rows; declare more tables, columns or foreign keys"
         )
     labels = LabelEncoder.fit(splits["train"]["label"], task.task_type != TaskType.REGRESSION)
     matrices, targets = {}, {}

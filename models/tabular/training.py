@@ -35,7 +35,8 @@ def train_bundle(
         Metadata: rows, kept features, validation scores and best rounds by seed, importances.
     """
     table = table.within(config.depth)
-    data = prepare(task, training_table, table, config.max_categories)
+    with_stale = config.staleness > 0
+    data = prepare(task, training_table, table, config.max_categories, with_stale=with_stale)
     models = train(
         data.matrices,
         data.targets,
@@ -47,7 +48,8 @@ def train_bundle(
         threads,
         progress,
     )
-    gains = importances([lightgbm.Booster(model_str=model.text) for model in models])
+    texts = [text for model in models for text in model.texts.values()]
+    gains = importances([lightgbm.Booster(model_str=text) for text in texts])
     record = data.record(task) | {
         "family": "lightgbm",
         "validation_scores": [model.validation_scores for model in models],

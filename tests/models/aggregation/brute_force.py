@@ -19,7 +19,7 @@ import polars as pl
 
 from models.aggregation.features import Condition, Feature
 from models.aggregation.paths import Hop, Path
-from models.aggregation.primitives import CUTOFF_COLUMN
+from models.aggregation.primitives import CUTOFF_COLUMN, VISIBLE_COLUMN
 from models.aggregation.windows import ZERO
 from models.database.schema import ForeignKey, RelationalSchema, SemanticType
 
@@ -87,6 +87,8 @@ class Database:
 
 def feature_value(database: Database, feature: Feature, seed: Seed) -> float | str | bool | None:
     """The feature's value at the seed."""
+    if not feature.path and feature.column == VISIBLE_COLUMN and feature.is_elapsed:
+        return (seed.cutoff - seed.visible_until) / timedelta(seconds=1)
     if feature.column == CUTOFF_COLUMN and not feature.path:
         assert feature.transform is not None
         return float(transformed(feature.transform, seed.cutoff))

@@ -104,6 +104,7 @@ def test_the_frozen_protocol_hides_rows_after_as_of_and_measures_ages_from_the_c
     elapsed = [feature.name for feature in FEATURES if feature.is_elapsed]
     calendar = ["MONTH(cutoff_time)", "WEEKDAY(cutoff_time)"]
     assert frozen.drop(*elapsed, *calendar).equals(rolling.drop(*elapsed, *calendar))
+    assert frozen["TIME_SINCE(visible_until)"].to_list() == [8 * 86400.0] * 8
     shift = (
         frozen["TIME_SINCE_LAST(orders.at)"] - rolling["TIME_SINCE_LAST(orders.at)"]
     ).drop_nulls()

@@ -35,7 +35,8 @@ def test_names_are_unique_and_their_order_is_fixed():
 
 
 def test_depth_bounds_the_number_of_foreign_keys():
-    assert names(depth=0) == ["age", "tier", "MONTH(cutoff_time)", "WEEKDAY(cutoff_time)"]
+    of_seed = ["MONTH(cutoff_time)", "WEEKDAY(cutoff_time)", "TIME_SINCE(visible_until)"]
+    assert names(depth=0) == ["age", "tier", *of_seed]
     assert "MEAN(orders.stores.area)" not in names(depth=1)
     assert {"MEAN(orders.stores.area)", "MEAN(orders.COUNT(items))"} <= set(names(depth=2))
     assert "MEAN(orders.MAX(items.quantity))" in names(depth=2)

@@ -6,9 +6,16 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from models.database.schema import Task, TaskType
+from models.aggregation.engine import compute_features
+from models.database.schema import Protocol, Task, TaskType
 from models.dfs.config import FeatureConfig
-from models.dfs.feature_table import DEFINITIONS, build_feature_table, read_feature_table
+from models.dfs.feature_table import (
+    DEFINITIONS,
+    build_feature_table,
+    read_feature_table,
+    seeds_of,
+    stale_seeds_of,
+)
 from tests.models.dfs.shop import SHOP, day, shop_frames, store
 
 AS_OF = day(24)
@@ -87,3 +94,65 @@ def test_a_table_can_be_read_up_to_a_depth(tmp_path):
     assert table.within(None) is table
     with pytest.raises(ValueError, match=r"none of the .* features has depth -1 or less"):
         table.within(-1)
+
+
+def many_rows(validation=(16, 18, 20), entities=40):
+    """Rows of many entities, the frozen validation rows of which see nothing for 0, 2 and 4 days."""
+    cutoffs = {**dict.fromkeys(range(4, 14, 2), "train"), **dict.fromkeys(validation, "val")}
+    cutoffs |= dict.fromkeys((24, 26), "test")
+    rows = [
+        (entity, day(at), 1.0, split) for at, split in cutoffs.items() for entity in range(entities)
+    ]
+    table = pl.DataFrame(rows, schema=["entity", "cutoff_time", "label", "split"], orient="row")
+    times = table.with_columns(pl.col("cutoff_time").cast(pl.Datetime("us")))
+    return times.with_row_index("row_id").with_columns(pl.col("row_id").cast(pl.Int64))
+
+
+def test_stale_rows_see_as_little_as_frozen_validation_rows_do_and_the_test_rows_have_none():
+    rows = many_rows()
+    stale = stale_seeds_of(rows, TASK, AS_OF)
+    assert set(stale["row_id"]) == set(rows.filter(pl.col("split") != "test")["row_id"])
+    shares = (stale["cutoff_time"] - stale["visible_until"]).value_counts(normalize=True)
+    found = dict(shares.iter_rows())
+    assert set(found) == {timedelta(days=2), timedelta(days=4)}
+    assert min(found.values()) > 0.4
+    # An entity's rows are not all stale by as much.
+    age = pl.col("cutoff_time") - pl.col("visible_until")
+    assert (stale.group_by("entity").agg(age=age.n_unique())["age"] == 2).mean() > 0.9
+
+
+def test_how_stale_a_row_is_depends_on_no_other_row():
+    rows = many_rows()
+    whole = stale_seeds_of(rows, TASK, AS_OF)
+    few = rows.filter((pl.col("row_id") % 3 == 0) | (pl.col("split") == "val"))
+    assert stale_seeds_of(few, TASK, AS_OF).equals(whole.join(few, on="row_id", how="semi"))
+    # A refit has the validation rows among the training rows too.
+    twice = pl.concat(
+        [rows, rows.filter(pl.col("split") == "val").with_columns(split=pl.lit("train"))]
+    )
+    assert stale_seeds_of(twice, TASK, AS_OF).equals(whole)
+    assert stale_seeds_of(many_rows(validation=(16,)), TASK, AS_OF).is_empty()
+
+
+def test_stale_features_are_those_of_the_earlier_moment(tmp_path):
+    rows, frames = many_rows(entities=8), shop_frames(2)
+    files = store(frames, tmp_path / "tables")
+    config = FeatureConfig(depth=1, primitives=("count", "last", "time_since_last", "time_since"))
+    found = build_feature_table(SHOP, TASK, rows, AS_OF, files, config, tmp_path, 1)
+    table = read_feature_table(tmp_path)
+    stale = stale_seeds_of(rows, TASK, AS_OF)
+    assert found["stale_rows"] == table.stale.height == stale.height
+    # What was then plain to see is seen, and no more: the same as at that moment itself.
+    then = stale.with_columns(cutoff_time="visible_until")
+    expected = compute_features(SHOP, table.definitions, files, then, entity_table="customers")
+    kept = [one.name for one in table.definitions if not one.is_elapsed]
+    assert table.stale.select(kept).equals(expected.select(kept))
+    assert not table.stale.select(kept).equals(
+        table.features.join(stale, on="row_id", how="semi").select(kept)
+    )
+    ages = (stale["cutoff_time"] - stale["visible_until"]).dt.total_seconds()
+    assert table.stale["TIME_SINCE(visible_until)"].to_list() == ages.to_list()
+    assert table.features["TIME_SINCE(visible_until)"].unique().to_list() == [0.0]
+    frozen = seeds_of(rows, TASK, AS_OF, Protocol.FROZEN).join(table.frozen, on="row_id")
+    hidden = (frozen["cutoff_time"] - frozen["visible_until"]).dt.total_seconds()
+    assert frozen["TIME_SINCE(visible_until)"].to_list() == hidden.to_list()

@@ -96,7 +96,8 @@ def test_each_protocol_uses_its_own_number_of_trees(trained):
         for protocol in Protocol:
             raw = bundle.predict_features(found, protocol)
             for guess, model, best in zip(raw, bundle.models, bundle.best_rounds, strict=True):
-                assert_array_equal(guess, model.predict(matrix, num_iteration=best[protocol]))
+                own = model[protocol].predict(matrix, num_iteration=best[protocol])
+                assert_array_equal(guess, own)
 
 
 def test_a_bundle_keeps_the_features_that_it_uses(trained):

@@ -188,7 +188,8 @@ def test_the_same_inputs_make_the_same_bundle(inputs, trained, tmp_path):
     folder, _, features = trained
     train(inputs, tmp_path, features=features)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"bundle.json", "checkpoint.pt", "seed_0.txt", "seed_1.txt"}
+    trees = {f"seed_{seed}_{protocol}.txt" for seed in (0, 1) for protocol in Protocol}
+    assert names == {"bundle.json", "checkpoint.pt", *trees}
     for name in names:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 

@@ -1,5 +1,7 @@
 """The supervised objective: its batches, what stale examples see, its predictions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -25,6 +27,13 @@ def train_examples():
     return Examples("players", rows, times, times, labels)
 
 
+def stale_examples():
+    """The training examples as they were two or five days before."""
+    train = train_examples()
+    lag = microseconds(half_day(4), half_day(10)).repeat(36) - microseconds(half_day(0))
+    return replace(train, visible_until=train.visible_until - lag)
+
+
 def validation_examples():
     rows = torch.arange(12).repeat(3)
     cutoffs = microseconds(*[half_day(42 + LAGS[place // 12]) for place in range(36)])
@@ -38,13 +47,22 @@ def validation_examples():
 
 @pytest.fixture
 def objective(league, statistics, inputs):
-    def make(seed=0, staleness=0.5, validation=None, fan_outs=(3, 2), dropout=0.0):
+    def make(
+        seed=0,
+        staleness=0.5,
+        train=train_examples(),  # noqa: B008
+        stale=stale_examples(),  # noqa: B008
+        validation=None,
+        fan_outs=(3, 2),
+        dropout=0.0,
+    ):
         shape = shape_of(Convolution.SAGE, dropout=dropout)
         network = RelationalNetwork(backbone(league, statistics, shape), 1)
         reader = Reader(network, inputs, TemporalSampler(league, fan_outs))
         return SupervisedObjective(
             reader,
-            train_examples(),
+            train,
+            stale,
             validation or validation_examples(),
             TaskType.BINARY_CLASSIFICATION,
             Metric.ROC_AUC,
@@ -124,17 +142,21 @@ def test_an_epoch_has_every_example_once(objective):
 
 
 def test_staleness_only_ever_takes_away(objective):
-    """By lags that frozen validation examples have, for about the share of examples."""
-    one = objective(staleness=0.6)
-    allowed = {lag * 12 * 3_600_000_000 for lag in LAGS}
-    stale = []
+    """Each example is seen from its own earlier moment or its cutoff, by the share, with the features
+    of that moment."""
+    train = replace(train_examples(), features=torch.arange(72.0)[:, None])
+    stale = replace(stale_examples(), features=-1 - torch.arange(72.0)[:, None])
+    one = objective(staleness=0.6, train=train, stale=stale)
+    marks = []
     for epoch in range(20):
         for examples, _ in one.batches(epoch):
-            lags = examples.cutoff_time - examples.visible_until
-            assert set(lags.tolist()) <= allowed
-            stale += (lags > 0).tolist()
-    # Of the lags, one in three is none.
-    assert sum(stale) / len(stale) == pytest.approx(0.6 * 2 / 3, abs=0.05)
+            marks += (examples.features[:, 0] < 0).tolist()
+            for place in range(len(examples)):
+                mark = int(examples.features[place, 0])
+                source, position = (train, mark) if mark >= 0 else (stale, -1 - mark)
+                for name in ("rows", "cutoff_time", "visible_until", "labels"):
+                    assert getattr(examples, name)[place] == getattr(source, name)[position]
+    assert sum(marks) / len(marks) == pytest.approx(0.6, abs=0.05)
 
 
 @pytest.mark.parametrize("staleness", [0.0, 1.0])
@@ -146,9 +168,7 @@ def test_no_and_full_staleness(objective, staleness):
 
 
 def test_there_is_no_staleness_where_both_protocols_see_the_same(objective):
-    rolling = validation_examples()[Protocol.ROLLING]
-    both = {Protocol.FROZEN: rolling, Protocol.ROLLING: rolling}
-    one = objective(staleness=1.0, validation=both)
+    one = objective(staleness=1.0, stale=None)
     assert all(torch.equal(e.cutoff_time, e.visible_until) for e, _ in one.batches(0))
 
 
@@ -226,6 +246,7 @@ def test_errors_are_better_when_lower(league, statistics, inputs, metric):
     one = SupervisedObjective(
         reader,
         train_examples(),
+        None,
         validation_examples(),
         TaskType.REGRESSION,
         metric,

@@ -55,27 +55,26 @@ def test_one_seed_gives_one_model_whatever_the_threads(task_type):
     one, two, again = (fit(task_type, threads=threads)[0] for threads in (1, 2, 1))
     for models in (two, again):
         for a, b in zip(one, models, strict=True):
-            assert trees(a.text) == trees(b.text)
+            assert trees(a) == trees(b)
             assert a.best_rounds == b.best_rounds
             assert a.validation_scores == b.validation_scores
-    assert trees(one[0].text) != trees(one[1].text)
+    assert trees(one[0]) != trees(one[1])
 
 
-def trees(text):
-    """The model without its parameters, which name the threads."""
-    return text.split("parameters:")[0]
+def trees(model):
+    """The models without their parameters, which name the threads."""
+    return {protocol: text.split("parameters:")[0] for protocol, text in model.texts.items()}
 
 
 @pytest.mark.parametrize("task_type", TYPES)
 def test_each_protocol_has_the_trees_that_are_best_on_its_own_rows_over_the_seeds(task_type):
     models, matrices, labels = fit(task_type)
     metric = make_task(task_type).metric
-    boosters = [lightgbm.Booster(model_str=model.text) for model in models]
     chosen = {protocol: {model.best_rounds[protocol] for model in models} for protocol in Protocol}
-    longest = max(max(rounds) for rounds in chosen.values())
-    assert {booster.current_iteration() for booster in boosters} == {longest}
     for protocol in Protocol:
+        boosters = [lightgbm.Booster(model_str=model.texts[protocol]) for model in models]
         (best,) = chosen[protocol]
+        assert {booster.current_iteration() for booster in boosters} == {best}
         by_round = np.array(
             [
                 [
@@ -85,7 +84,7 @@ def test_each_protocol_has_the_trees_that_are_best_on_its_own_rows_over_the_seed
                         predict_one(booster, matrices[protocol], rounds),
                         classes=[0, 1, 2],
                     )[metric.value]
-                    for rounds in range(1, longest + 1)
+                    for rounds in range(1, best + 1)
                 ]
                 for booster in boosters
             ]
@@ -110,11 +109,64 @@ def test_training_stops_when_neither_protocol_has_gained_for_so_long():
         assert max(waited) > min(waited)
 
 
+def with_stale(task_type=TaskType.REGRESSION, seed=0):
+    """The problem, with training rows whose first column has gone stale as that of frozen rows has."""
+    matrices, labels = problem(task_type, rows=1500, seed=seed)
+    stale = matrices["train"].copy()
+    stale[:, 0] = np.random.default_rng(9).normal(size=len(stale))
+    return matrices | {"stale": stale}, labels | {"stale": labels["train"]}
+
+
+def train_with(matrices, labels, threads=1, **changes):
+    config = replace(CONFIG, learning_rate=0.2, **changes)
+    return train(matrices, labels, [5], TaskType.REGRESSION, Metric.MAE, 3, config, threads)
+
+
+def test_stale_rows_teach_the_frozen_protocol_alone():
+    matrices, labels = with_stale()
+    fresh = {name: rows for name, rows in matrices.items() if name != "stale"}
+    models, without = train_with(matrices, labels), train_with(fresh, labels)
+    for one, other in zip(models, without, strict=True):
+        own, another = trees(one), trees(other)
+        assert own[Protocol.ROLLING] == another[Protocol.ROLLING]
+        assert one.best_rounds[Protocol.ROLLING] == other.best_rounds[Protocol.ROLLING]
+        assert own[Protocol.FROZEN] != another[Protocol.FROZEN]
+        # They have learned not to trust what will be stale.
+        gain = other.validation_scores[Protocol.FROZEN] - one.validation_scores[Protocol.FROZEN]
+        assert gain > 0.02
+        assert set(one.curve) == {"train", "train_frozen", *Protocol}
+    again = train_with(matrices, labels, threads=2)
+    assert [trees(one) for one in again] == [trees(one) for one in models]
+
+
+@pytest.mark.parametrize("staleness", [0.0, 1.0])
+def test_none_and_all_of_the_weight_on_stale_rows(staleness):
+    matrices, labels = with_stale()
+    (first, *_) = train_with(matrices, labels, staleness=staleness)
+    kept = {name: rows for name, rows in matrices.items() if name != "stale"}
+    if staleness == 1:
+        kept["train"] = matrices["stale"]
+    (alone, *_) = train_with(kept, labels, staleness=0.0)
+    asked = matrices[Protocol.FROZEN]
+    rounds = 5
+    one, other = (
+        predict_one(lightgbm.Booster(model_str=m.texts[Protocol.FROZEN]), asked, rounds)
+        for m in (first, alone)
+    )
+    assert_array_equal(one, other)
+
+
+def test_a_share_above_one_is_refused():
+    with pytest.raises(ValueError, match=r"staleness is a share from 0 to 1 \(got 1.5\)"):
+        LightGBMConfig(staleness=1.5)
+
+
 def test_without_early_stopping_all_rounds_are_kept_for_both_protocols():
     config = replace(CONFIG, early_stopping=0, rounds=40)
     models, _, _ = fit(TaskType.REGRESSION, config=config)
     assert [model.best_rounds for model in models] == [dict.fromkeys(Protocol, 40)] * 2
-    assert all(lightgbm.Booster(model_str=m.text).num_trees() == 40 for m in models)
+    texts = [text for model in models for text in model.texts.values()]
+    assert all(lightgbm.Booster(model_str=text).num_trees() == 40 for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -133,16 +185,15 @@ def test_every_metric_can_be_watched(task_type, metric):
 
 
 def test_the_absolute_error_is_minimised_by_another_model_than_the_squared_one():
-    absolute, squared = (
-        fit(TaskType.REGRESSION, metric)[0][0].text for metric in (Metric.MAE, Metric.RMSE)
-    )
+    both = (fit(TaskType.REGRESSION, metric)[0][0] for metric in (Metric.MAE, Metric.RMSE))
+    absolute, squared = (model.texts[Protocol.FROZEN] for model in both)
     assert "objective=regression_l1" in absolute
     assert "objective=regression\n" in squared
 
 
 def test_importances_sum_to_one_and_find_the_signal():
-    models = [lightgbm.Booster(model_str=model.text) for model in fit(TaskType.REGRESSION)[0]]
-    shares = importances(models)
+    texts = [model.texts[Protocol.ROLLING] for model in fit(TaskType.REGRESSION)[0]]
+    shares = importances([lightgbm.Booster(model_str=text) for text in texts])
     assert shares.sum() == pytest.approx(1)
     assert shares.argmax() == 0
 
@@ -193,12 +244,13 @@ def test_encoders_and_first_trees_see_training_rows_only(tmp_path):
     assert first.encoder == second.encoder
     assert first.labels == second.labels
     assert first.record["baseline"] == second.record["baseline"]
-    for one, two in zip(first.models, second.models, strict=True):
-        common = min(one.current_iteration(), two.current_iteration())
-        matrix = np.random.default_rng(0).normal(size=(20, len(first.encoder.columns)))
-        assert_array_equal(
-            one.predict(matrix, num_iteration=common), two.predict(matrix, num_iteration=common)
-        )
+    matrix = np.random.default_rng(0).normal(size=(20, len(first.encoder.columns)))
+    for own, other in zip(first.models, second.models, strict=True):
+        for one, two in ((own[protocol], other[protocol]) for protocol in Protocol):
+            common = min(one.current_iteration(), two.current_iteration())
+            assert_array_equal(
+                one.predict(matrix, num_iteration=common), two.predict(matrix, num_iteration=common)
+            )
     assert first.best_rounds != second.best_rounds
 
 
