@@ -116,10 +116,19 @@ def encoders_of(candidates: "Sequence[Candidate]") -> set[str]:
 
 
 def train_named(
-    runner: "TrialRunner", candidates: "Sequence[Candidate]", context: dg.AssetExecutionContext
+    context: dg.AssetExecutionContext,
+    workplace: Workplace,
+    runner: "TrialRunner",
+    candidates: "Sequence[Candidate]",
 ) -> list[Outcome]:
-    """A trial of each candidate; one that fails fails the run."""
-    return [_told(context, runner.run(one, context.log.info)) for one in candidates]
+    """A trial of each candidate, noted for the bank; one that fails fails the run."""
+    outcomes: list[Outcome] = []
+    try:
+        for one in candidates:
+            outcomes.append(_told(context, runner.run(one, context.log.info)))
+    finally:
+        _note(workplace, runner, outcomes, ())
+    return outcomes
 
 
 def search(

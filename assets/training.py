@@ -147,7 +147,7 @@ def training_asset(
             sorted({DEFAULT_OBJECTIVE} | encoders_of(named)), config.force,
         )  # fmt: skip
         if named:
-            outcomes = train_named(runner, named, context)
+            outcomes = train_named(context, workplace, runner, named)
         else:
             route = Route(tuple(map(str, whole_space(families).branches)))
             if is_routed(families) and not config.explore:

@@ -18,7 +18,7 @@ from models.reporting.scores import score
 from models.tabular.network import TabularNetwork
 from models.tabular.network_config import ARCHITECTURES, NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
-from models.tabular.network_learner import NetworkProblem, train_one_seed
+from models.tabular.network_learner import NetworkObjective, NetworkProblem, train_one_seed
 from models.tabular.network_training import train_network_bundle
 from tests.models.tabular.trained import AS_OF, make_task
 
@@ -110,7 +110,7 @@ def train(made, folder, threads=1, **settings):
 @pytest.mark.parametrize("kind", list(TaskType))
 def test_a_bundle_predicts_what_training_scored_and_scores_from_tables(trained, kind, tmp_path):
     made = trained[kind]
-    metadata = train(made, tmp_path / "bundle", max_columns=20)
+    metadata = train(made, tmp_path / "bundle", max_columns=20, epochs=15)
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.record["family"] == "resnet"
     assert len(bundle.features) == 20
@@ -187,3 +187,41 @@ def test_batches_are_smaller_where_rows_are_few():
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         NetworkConfig(**settings)
+
+
+def objective(made, staleness):
+    config = NetworkConfig.of("resnet", **SMALL, staleness=staleness, dropout=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = made.network(config)
+    return NetworkObjective(module.eval(), made, config, 0, torch.device("cpu"))
+
+
+def with_stale(made):
+    numbers = made.numbers | {"stale": torch.zeros_like(made.numbers["train"])}
+    codes = made.codes | {"stale": torch.full_like(made.codes["train"], 1)}
+    labels = made.labels | {"stale": made.labels["train"]}
+    return replace(made, numbers=numbers, codes=codes, labels=labels)
+
+
+def losses(one, epoch=0):
+    return [float(one.loss(batch)[0].detach()) for batch in one.batches(epoch)]
+
+
+def test_an_epoch_shows_a_share_of_the_rows_as_an_earlier_moment_saw_them():
+    fresh = problem(TaskType.REGRESSION)
+    made = with_stale(fresh)
+    rows, marks = (torch.cat(part) for part in zip(*objective(made, 0.6).batches(0), strict=True))
+    assert sorted(rows.tolist()) == list(range(300))
+    assert marks.float().mean() == pytest.approx(0.6, abs=0.08)
+    others = torch.cat([marks for _, marks in objective(made, 0.6).batches(1)])
+    assert not torch.equal(marks, others)
+    none, everything = losses(objective(made, 0.0)), losses(objective(made, 1.0))
+    assert none == losses(objective(fresh, 0.6))
+    stale = replace(
+        fresh,
+        numbers=fresh.numbers | {"train": made.numbers["stale"]},
+        codes=fresh.codes | {"train": made.codes["stale"]},
+    )
+    assert everything == losses(objective(stale, 0.6))
+    assert none != losses(objective(made, 0.6)) != everything
