@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import optuna
 import polars as pl
 
 from benchmarks.tables import machine, markdown
@@ -81,13 +82,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bank", action="append", required=True, help="a bank's folder")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--least", type=int, default=30, help="finished candidates a task, at least")
     parser.add_argument("--protocol", choices=[str(p) for p in Protocol], default="rolling")
     options = parser.parse_args(arguments)
-    space = Space(learners=("lightgbm", "resnet", "ft_transformer", "rdl"), depth=3)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    learners = ("lightgbm", "resnet", "ft_transformer", "rdl", "lightgbm_on_embeddings")
+    space = Space(learners=learners, initialisations=("scratch", "tve"), depth=3)
     bank = read_bank(Path(folder) for folder in options.bank)
     tasks = list(finished_tasks(bank, space, Protocol(options.protocol)))
-    print(f"{len(tasks)} tasks under the {options.protocol} protocol; {machine()}")
-    print(table(tasks, space, options.trials, options.seeds))
+    searched = [task for task in tasks if len(task.candidates) >= options.least]
+    print(f"{len(searched)} tasks under the {options.protocol} protocol; {machine()}", flush=True)
+    print(table(searched, tasks, space, options.trials, options.seeds))
     return 0
 
 
@@ -133,13 +138,19 @@ def _candidate(family: str, settings: Mapping[str, object]) -> Candidate:
     return Candidate("finished", family, kept)
 
 
-def table(tasks: Sequence[FinishedTask], space: Space, trials: int, seeds: int) -> str:
-    """Regrets by searcher and number of trials, as a Markdown table."""
+def table(
+    searched: Sequence[FinishedTask],
+    tasks: Sequence[FinishedTask],
+    space: Space,
+    trials: int,
+    seeds: int,
+) -> str:
+    """Regrets by searcher and number of trials, as a Markdown table; advice comes from all tasks."""
     shown = [n for n in (1, 3, 5, 10, 20, 30, 60, 100) if n <= trials]
     rows = []
     for searcher in SEARCHERS:
         curves = []
-        for task in tasks:
+        for task in searched:
             others = [other for other in tasks if other.database != task.database]
             advice = advice_for(searcher, task, others, space)
             if advice is not None:
