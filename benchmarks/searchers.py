@@ -82,7 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bank", action="append", required=True, help="a bank's folder")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--least", type=int, default=30, help="finished candidates a task, at least")
+    parser.add_argument(
+        "--least", type=int, default=30, help="finished candidates a task, at least"
+    )
     parser.add_argument("--protocol", choices=[str(p) for p in Protocol], default="rolling")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

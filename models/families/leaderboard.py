@@ -1,15 +1,14 @@
-"""The leaderboard of a task's trials, and the choice of the best by validation."""
+"""The leaderboard of a task's trials."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from models.database.schema import Metric, Protocol
+from models.database.schema import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +48,3 @@ def _row(trial: Mapping[str, Any], protocol: Protocol) -> LeaderboardRow:
         seeds=int(scores.size),
         seconds=float(trial["seconds"]),
     )
-
-
-def best_candidate(rows: Sequence[LeaderboardRow], protocol: Protocol, metric: Metric) -> str:
-    """The name of the candidate with the best mean validation score under the protocol.
-
-    Of equals, the first listed. A score that is not defined is worse than any other.
-
-    Raises:
-        ValueError: There is no row of that protocol.
-    """
-    listed = [row for row in rows if row.protocol == protocol]
-    if not listed:
-        raise ValueError(f"the leaderboard has no row of the protocol {protocol} to choose from")
-
-    def loss(row: LeaderboardRow) -> float:
-        if math.isnan(row.mean):
-            return math.inf
-        return -row.mean if metric.higher_is_better else row.mean
-
-    return min(listed, key=loss).candidate

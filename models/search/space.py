@@ -42,6 +42,7 @@ LIGHTGBM: Axes = {
     "feature_fraction": (0.3, 0.5, 0.8),
     "lambda_l2": (0.5, 5.0, 50.0),
     "max_categories": (10, 30),
+    "staleness": (0.0, 0.5),
 }
 RESNET: Axes = {
     "depth": (1, 2, 3),
@@ -51,6 +52,7 @@ RESNET: Axes = {
     "learning_rate": (3e-4, 1e-3, 3e-3),
     "weight_decay": (1e-4, 1e-2, 1e-1),
     "max_columns": (32, 100, None),
+    "staleness": (0.0, 0.5, 1.0),
 }
 FT_TRANSFORMER: Axes = {
     "depth": (1, 2, 3),
@@ -60,6 +62,7 @@ FT_TRANSFORMER: Axes = {
     "learning_rate": (3e-4, 1e-3, 3e-3),
     "weight_decay": (1e-4, 1e-2),
     "max_columns": (16, 32),
+    "staleness": (0.0, 0.5, 1.0),
 }
 NETWORK: Axes = {
     "convolution": ("sage", "hgt", "pna", "relgnn"),

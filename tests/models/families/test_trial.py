@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from models.database.schema import Metric, Protocol, TaskType
+from models.database.schema import Protocol, TaskType
 from models.families.bundle import load_bundle
 from models.families.candidate import Candidate
-from models.families.leaderboard import best_candidate, leaderboard
+from models.families.leaderboard import leaderboard
 from models.families.prediction import build_predictions
 from models.families.report import FAMILY_TITLES, report_plots, seed_curves
 from models.families.trial import TrialInputs, train_candidate
@@ -135,19 +135,3 @@ def test_the_leaderboard_has_a_row_per_candidate_and_protocol():
     assert rows[0].mean == pytest.approx(0.7)
     assert rows[0].std == pytest.approx(math.sqrt(0.02))
     assert (rows[2].std, rows[2].seeds, rows[2].seconds) == (0.0, 1, 3.0)
-
-
-def test_the_best_is_chosen_under_a_protocol_the_first_of_equals():
-    rows = leaderboard(
-        [
-            trial("undefined", (math.nan, math.nan)),
-            trial("a", (0.6, 0.7)),
-            trial("b", (0.5, 0.9)),
-            trial("c", (0.6, 0.9)),
-        ]
-    )
-    assert best_candidate(rows, Protocol.FROZEN, Metric.ROC_AUC) == "a"
-    assert best_candidate(rows, Protocol.ROLLING, Metric.ROC_AUC) == "b"
-    assert best_candidate(rows, Protocol.FROZEN, Metric.MAE) == "b"
-    with pytest.raises(ValueError, match="no row of the protocol frozen"):
-        best_candidate([], Protocol.FROZEN, Metric.MAE)

@@ -191,6 +191,6 @@ def test_a_refit_knows_no_test_label(runner, trials, tmp_path):
     )
     first, second = (refit(trials[0], 5, one) for one in (runner, moved))
     assert first.fingerprint == second.fingerprint
-    assert (first.path / "bundle" / "seed_0.txt").read_text() == (
-        second.path / "bundle" / "seed_0.txt"
+    assert (first.path / "bundle" / "seed_0_rolling.txt").read_text() == (
+        second.path / "bundle" / "seed_0_rolling.txt"
     ).read_text()
