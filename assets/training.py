@@ -257,7 +257,7 @@ def _metadata(task: Task, model: Artifact, trials: Sequence[Outcome]) -> dict[st
         "candidate": found["candidate"],
         "family": found["family"],
         f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
-        "why": found["why"],
+        "why": dg.MetadataValue.md(found["why"]),
         "leaderboard": table_metadata(_rounded(row) for row in found["leaderboard"]),
         "trials": table_metadata(
             {

@@ -17,13 +17,18 @@ SQLITE_SECONDS = 60
 
 
 def open_storage(place: str | Path) -> BaseStorage:
-    """The storage at a URL (`sqlite:///...`, `postgresql://...`), or in a folder's journal file."""
+    """The storage at a URL (`sqlite:///...`, `postgresql://...`), or in a folder's journal file.
+
+    Raises:
+        ModuleNotFoundError: The driver of the database is not installed.
+    """
     if "://" not in str(place):
         Path(place).mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(Path(place) / JOURNAL)))
     url = str(place)
     if not url.startswith("sqlite"):
-        return _reached(url)
+        # Which driver goes without saying depends on SQLAlchemy's version.
+        return _reached(url.replace("postgresql://", "postgresql+psycopg2://", 1))
     file = Path(url.split("///", 1)[-1])
     file.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create the tables of one file at a time disturb each other.
@@ -55,6 +60,11 @@ def _reached(url: str, attempts: int = 5) -> BaseStorage:
     for attempt in range(attempts):
         try:
             return RDBStorage(url)
+        except ImportError as fault:
+            kind = url.split("://", 1)[0]
+            raise ModuleNotFoundError(
+                f"the driver of {kind} is not installed; for Postgres: pip install 'relforge[postgres]'"
+            ) from fault
         except sqlalchemy.exc.SQLAlchemyError:
             if attempt == attempts - 1:
                 raise

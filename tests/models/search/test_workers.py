@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.search.storage import open_storage
 from models.search.study import run_study
 from models.search.workers import FAILURE, KILLED, add_ticket, claim, is_alive
 from tests.models.search.toy import SPACE, TREES, config, evaluate, evaluate_slowly, plain
+from tests.postgres_server import postgres_server as postgres_server
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,9 +84,19 @@ def test_what_kills_twice_is_a_failure(tmp_path):
     assert params[3] != params[2]
 
 
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
-def test_two_processes_share_a_study(tmp_path, kind):
-    place = tmp_path if kind == "journal" else f"sqlite:///{tmp_path}/studies.db"
+@pytest.fixture(params=["journal", "sqlite", "postgres"])
+def place(request, tmp_path, monkeypatch):
+    """Where studies can live; Postgres is left out where it is not installed."""
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        monkeypatch.setenv("PGPASSWORD", server.password)
+        name = f"studies_{uuid.uuid4().hex[:8]}"
+        server.execute(f"create database {name}")
+        return server.url(name)
+    return tmp_path if request.param == "journal" else f"sqlite:///{tmp_path}/studies.db"
+
+
+def test_two_processes_share_a_study(place):
     processes = [start("work", place) for _ in range(2)]
     for process in processes:
         _, errors = process.communicate(timeout=240)
@@ -117,9 +129,7 @@ def test_a_claim_is_exact_and_a_ticket_has_one_owner(tmp_path):
     assert claims == [0, 1, None, None]
 
 
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
-def test_claims_of_the_same_moment_are_distinct(tmp_path, kind):
-    place = tmp_path if kind == "journal" else f"sqlite:///{tmp_path}/studies.db"
+def test_claims_of_the_same_moment_are_distinct(place):
     optuna.create_study(storage=open_storage(place), study_name="toy")
 
     def claim_all(_):
