@@ -197,11 +197,8 @@ def _space(runner: "TrialRunner", route: Route, families: Sequence[str], config:
 
     features = runner.inputs.features
     depth = max((len(one.path) for one in features.definitions), default=1) if features else 1
-    budget = {"seeds": config.trial_seeds}
-    given = {"max_seconds": config.trial_seconds, "epochs": config.trial_epochs}
-    timed = budget | {name: value for name, value in given.items() if value is not None}
     whole = whole_space(families)
-    fixed = {name: timed if name in TIMED else budget for name in whole.learners}
+    fixed = {name: _budget(name, config) for name in whole.learners}
     starts = tuple(
         one
         for one in whole.initialisations
@@ -211,6 +208,17 @@ def _space(runner: "TrialRunner", route: Route, families: Sequence[str], config:
     return replace(
         whole, branches=branches, initialisations=starts, depth=max(depth, 1), fixed=fixed
     )
+
+
+def _budget(learner: str, config: Any) -> dict[str, Any]:
+    """The settings of a trial that say how much is spent on it."""
+    given = {
+        "seeds": config.trial_seeds,
+        "max_seconds": config.trial_seconds if learner in TIMED else None,
+        # An epoch over a table costs little, and stopping early sees to their number.
+        "epochs": config.trial_epochs if learner == RDL else None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _study_config(

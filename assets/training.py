@@ -66,7 +66,9 @@ class TrainingStageConfig(StageConfig):
     )
     trial_seeds: int = Field(2, description="Models of each trial.", ge=1)
     trial_epochs: int | None = Field(
-        10, description="Epochs of a trial's network, at most; None for the learner's own.", ge=1
+        10,
+        description="Epochs of a network over the graph, at most; None for the learner's own.",
+        ge=1,
     )
     trial_seconds: float | None = Field(
         None, description="Budget of training one network; such a run can't be repeated to the bit."

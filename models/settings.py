@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RDL = "rdl"
 EMBEDDINGS = "lightgbm_on_embeddings"
-FAMILIES = ("lightgbm", RDL)
+FAMILIES = ("lightgbm", "resnet", RDL)
 TRIALS = 6
 ON_GRAPHS = {RDL, EMBEDDINGS}
 """Families that read the temporal graph."""
