@@ -10,6 +10,7 @@ import pytest
 
 from assets.bank import trials_folder
 from models.bank.store import SHIPPED, read_bank
+from models.database.schema import Protocol
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
 from tests.end_to_end.installation import Execution, Installation, day, new_installation
@@ -98,6 +99,16 @@ def test_a_user_can_force_a_branch(searched: tuple[Installation, Execution]):
     wrong = home.execute_here(JOB, AS_OF, run_config("forest"))
     assert not wrong.success
     assert "branch must be one of dfs, rdl, hybrid or empty (got 'forest')" in wrong.messages()
+
+
+def test_named_candidates_are_noted_too(searched: tuple[Installation, Execution]):
+    home, _ = searched
+    named = [{"family": "lightgbm", "settings": {"seeds": 1, "rounds": 7}}]
+    config = run_config(candidates=named)
+    assert home.execute_here(JOB, AS_OF, config).success
+    noted = read_bank([trials_folder(home.settings)])
+    settings = [json.loads(text) for text in noted["settings"]]
+    assert sum(one.get("rounds") == 7 for one in settings) == len(Protocol)
 
 
 def test_an_edition_of_the_bank_has_the_trials_run_here(
