@@ -97,6 +97,9 @@ ONLY_FOR: Mapping[str, tuple[str, ...]] = {
 ARCHITECTURE = ("convolution", "layers", "channels", "aggregation", "heads", "normalization",
                 "skip", "seed_label")  # fmt: skip
 SCRATCH = "scratch"
+WIDE_HOPS = 2
+DEEP_FAN_OUTS = (8, 16)
+"""With more hops than two, a wide fan-out reaches more rows than a trial has time for."""
 
 
 def branch_of(family: str, settings: Mapping[str, Any]) -> Branch:
@@ -183,7 +186,8 @@ class Space:
         settings: dict[str, Any] = {}
         for axis, values in self.axes(branch, learner).items():
             if _matters(axis, settings):
-                settings[axis] = choose(f"{branch}.{learner}.{axis}", values)
+                name, open_to_it = _choice(axis, values, settings)
+                settings[axis] = choose(f"{branch}.{learner}.{name}", open_to_it)
         if learner == "rdl":
             settings["features"] = branch == Branch.HYBRID
         settings |= dict((self.fixed or {}).get(learner, {}))
@@ -206,9 +210,10 @@ class Space:
             value = complete[axis]
             if axis == "depth" and value is None:
                 value = self.depth
-            if value not in values:
+            name, open_to_it = _choice(axis, values, chosen)
+            if value not in open_to_it:
                 return None
-            chosen[axis] = found[f"{branch}.{candidate.family}.{axis}"] = value
+            chosen[axis] = found[f"{branch}.{candidate.family}.{name}"] = value
         return found
 
     def configurations(self) -> dict[str, int]:
@@ -226,6 +231,16 @@ def _matters(axis: str, chosen: Mapping[str, Any]) -> bool:
     return axis not in ONLY_FOR or chosen.get("convolution") in ONLY_FOR[axis]
 
 
+def _choice(
+    axis: str, values: tuple[Any, ...], chosen: Mapping[str, Any]
+) -> tuple[str, tuple[Any, ...]]:
+    """The parameter's name and the values that are left, after what was chosen before."""
+    if axis == "fan_out" and chosen.get("layers", WIDE_HOPS) > WIDE_HOPS:
+        # Optuna wants one set of values for a name.
+        return "fan_out_of_many_layers", DEEP_FAN_OUTS
+    return axis, values
+
+
 def _settings(candidate: Candidate) -> dict[str, Any]:
     config = candidate.config()
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
@@ -234,16 +249,15 @@ def _settings(candidate: Candidate) -> dict[str, Any]:
 def _count(axes: Axes, chosen: Mapping[str, Any] | None = None) -> int:
     """The number of combinations, of which those that differ in nothing that matters count once."""
     names = [*axes]
-    decisive = [name for name in ("initialisation", "convolution") if name in names]
+    decisive = [name for name in ("initialisation", "convolution", "layers") if name in names]
     total = 0
     for start in _combinations([(name, axes[name]) for name in decisive]):
         kept = dict(start)
-        if kept.get("initialisation", SCRATCH) != SCRATCH:
-            if kept.get("convolution") != axes["convolution"][0]:
-                continue
-            kept.pop("convolution")
+        is_fixed = kept.get("initialisation", SCRATCH) != SCRATCH
+        if is_fixed and any(kept.pop(a) != axes[a][0] for a in ("convolution", "layers")):
+            continue
         free = [n for n in names if n not in decisive and _matters(n, kept)]
-        total += math.prod(len(axes[name]) for name in free)
+        total += math.prod(len(_choice(name, axes[name], kept)[1]) for name in free)
     return total
 
 

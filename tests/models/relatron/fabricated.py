@@ -12,8 +12,11 @@ from models.families.candidate import Candidate
 
 SETTINGS = {
     "dfs": ("lightgbm", [{"num_leaves": 7}, {"num_leaves": 31}, {"num_leaves": 63}]),
-    "rdl": ("rdl", [{"features": False, "layers": layers} for layers in (1, 2, 3)]),
-    "hybrid": ("rdl", [{"features": True, "layers": layers} for layers in (1, 2, 3)]),
+    "rdl": ("rdl", [{"features": False, "layers": layers, "fan_out": 16} for layers in (1, 2, 3)]),
+    "hybrid": (
+        "rdl",
+        [{"features": True, "layers": layers, "fan_out": 16} for layers in (1, 2, 3)],
+    ),
 }
 
 

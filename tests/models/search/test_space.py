@@ -66,8 +66,11 @@ def test_the_number_of_configurations_is_that_of_distinct_ones():
     free = [n for n in axes if n not in ("initialisation", "convolution", "aggregation", "heads")]
     shape = ("layers", "channels", "normalization", "skip", "seed_label")
     each = np.prod([len(axes[name]) for name in free])
+    # Three layers go with the two narrowest fan-outs.
+    shares = [2 if layers > 2 else len(axes["fan_out"]) for layers in axes["layers"]]
+    deep = each * sum(shares) / (len(axes["layers"]) * len(axes["fan_out"]))
     scratch = sum(
-        each * np.prod([len(axes[axis]) for axis in ONLY_FOR if convolution in ONLY_FOR[axis]])
+        deep * np.prod([len(axes[axis]) for axis in ONLY_FOR if convolution in ONLY_FOR[axis]])
         for convolution in axes["convolution"]
     )
     pretrained = each / np.prod([len(axes[name]) for name in shape])
