@@ -177,7 +177,9 @@ def training_asset(
             return _make(context, task, trials, runner, choice, refit, folder)
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
-        return materialization(outcome, metadata=_metadata(task, outcome.artifact, outcomes))
+        return materialization(
+            outcome, metadata=_metadata(task, outcome.artifact, outcomes, context.run.run_id)
+        )
 
     return model
 
@@ -245,7 +247,9 @@ def _plot(task: Task, bundle: "Bundle", folder: Path) -> None:
     (folder / "learning_curve.png").write_bytes(learning_curve(curves, str(task.metric)))
 
 
-def _metadata(task: Task, model: Artifact, trials: Sequence[Outcome]) -> dict[str, Any]:
+def _metadata(
+    task: Task, model: Artifact, trials: Sequence[Outcome], run_id: str
+) -> dict[str, Any]:
     found = model.metadata
     own = [scores[str(task.protocol)] for scores in found["validation_scores"]]
     seeds = [
@@ -260,11 +264,12 @@ def _metadata(task: Task, model: Artifact, trials: Sequence[Outcome]) -> dict[st
         "family": found["family"],
         f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
         "why": dg.MetadataValue.md(found["why"]),
-        "leaderboard": table_metadata(_rounded(row) for row in found["leaderboard"]),
+        "leaderboard": table_metadata(_rounded(row) for row in _best_first(task, found)),
         "trials": table_metadata(
             {
                 "candidate": trial.artifact.metadata["candidate"],
-                "reused": trial.reused,
+                # A search reads its own trials again once all are done.
+                "reused": trial.made_by != run_id,
                 "changed": ", ".join(trial.changed) or "nothing",
                 "seconds": trial.artifact.metadata["seconds"],
             }
@@ -275,6 +280,17 @@ def _metadata(task: Task, model: Artifact, trials: Sequence[Outcome]) -> dict[st
         "seeds": table_metadata(seeds),
         **{path.stem.replace("_", " "): image(path) for path in sorted(model.path.glob("*.png"))},
     }
+
+
+def _best_first(task: Task, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The leaderboard: the task's protocol before the other, each from the best on validation."""
+    sign = -1 if task.metric.higher_is_better else 1
+
+    def place(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
+        is_undefined = row["mean"] != row["mean"]
+        return row["protocol"] != str(task.protocol), is_undefined, sign * row["mean"]
+
+    return sorted(model["leaderboard"], key=place)
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
