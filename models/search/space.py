@@ -235,9 +235,12 @@ def _choice(
     axis: str, values: tuple[Any, ...], chosen: Mapping[str, Any]
 ) -> tuple[str, tuple[Any, ...]]:
     """The parameter's name and the values that are left, after what was chosen before."""
-    if axis == "fan_out" and chosen.get("layers", WIDE_HOPS) > WIDE_HOPS:
-        # Optuna wants one set of values for a name.
-        return "fan_out_of_many_layers", DEEP_FAN_OUTS
+    if axis == "fan_out":
+        # A layer of RelGNN reads two hops.
+        hops = chosen.get("layers", 1) * (2 if chosen.get("convolution") == "relgnn" else 1)
+        if hops > WIDE_HOPS:
+            # Optuna wants one set of values for a name.
+            return "fan_out_of_many_hops", DEEP_FAN_OUTS
     return axis, values
 
 

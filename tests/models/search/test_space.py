@@ -66,13 +66,14 @@ def test_the_number_of_configurations_is_that_of_distinct_ones():
     free = [n for n in axes if n not in ("initialisation", "convolution", "aggregation", "heads")]
     shape = ("layers", "channels", "normalization", "skip", "seed_label")
     each = np.prod([len(axes[name]) for name in free])
-    # Three layers go with the two narrowest fan-outs.
-    shares = [2 if layers > 2 else len(axes["fan_out"]) for layers in axes["layers"]]
-    deep = each * sum(shares) / (len(axes["layers"]) * len(axes["fan_out"]))
-    scratch = sum(
-        deep * np.prod([len(axes[axis]) for axis in ONLY_FOR if convolution in ONLY_FOR[axis]])
-        for convolution in axes["convolution"]
-    )
+    scratch = 0.0
+    for convolution, layers in product(axes["convolution"], axes["layers"]):
+        # More than two hops go with the two narrowest fan-outs.
+        hops = 2 * layers if convolution == "relgnn" else layers
+        fan_outs = 2 if hops > 2 else len(axes["fan_out"])
+        own = [len(axes[axis]) for axis in ONLY_FOR if convolution in ONLY_FOR[axis]]
+        share = len(axes["layers"]) * len(axes["fan_out"])
+        scratch += each / share * fan_outs * np.prod(own)
     pretrained = each / np.prod([len(axes[name]) for name in shape])
     assert space.configurations() == {"rdl/rdl": scratch + pretrained}
     trees = Space(branches=(Branch.DFS,), learners=("lightgbm",), depth=1)
