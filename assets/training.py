@@ -71,7 +71,11 @@ class TrainingStageConfig(StageConfig):
         ge=1,
     )
     trial_seconds: float | None = Field(
-        None, description="Budget of training one network; such a run can't be repeated to the bit."
+        300,
+        description=(
+            "Budget of training one network, so that no trial holds up the search; a run that it "
+            "cuts short can't be repeated to the bit. None for no limit."
+        ),
     )
     sampler: str = Field("tpe", description="tpe or random.")
     pruner: str = Field(
