@@ -85,4 +85,4 @@ def test_trees_are_the_same_watched_or_not():
     with watching(lambda share, metrics: None):
         (one, _), *_ = fit_trees(TaskType.REGRESSION)
     (two, _), *_ = fit_trees(TaskType.REGRESSION)
-    assert one.text == two.text
+    assert one.texts == two.texts
