@@ -55,7 +55,7 @@ from models.tabular.lightgbm_bundle import (
     save_lightgbm_bundle,
 )
 from models.tabular.lightgbm_learner import LightGBMConfig, importances, train
-from models.tabular.preparation import STALE, TRAIN, features_of
+from models.tabular.preparation import TRAIN, features_of, training_parts
 
 KIND = "lightgbm_on_embeddings"
 _PRETRAINING = PretrainingConfig()
@@ -219,8 +219,8 @@ def train_embedding_features_bundle(
             parts[name] = parts[name].hstack(found)
         progress(f"{part.seeds.height:,} rows embedded by the encoder {config.encoder!r}, {name}")
     names = [*(feature.name for feature in definitions), *embedder.columns]
-    fitted = [parts[name].select(names) for name in (TRAIN, STALE) if name in parts]
-    encoder = FeatureEncoder.fit(pl.concat(fitted), config.max_categories)
+    fitted = pl.concat(part.select(names) for part in training_parts(parts))
+    encoder = FeatureEncoder.fit(fitted, config.max_categories)
     if not encoder.columns:
         raise ValueError(
             f"task {task.name}: none of its {len(names)} features and dimensions varies in the "

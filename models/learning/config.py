@@ -85,6 +85,16 @@ class LoopConfig:
                 raise ValueError(f"{what} must be positive or None (got {limit})")
 
 
+def check_staleness(share: float) -> None:
+    """Whether it can be the share of training rows that are seen as an earlier moment saw them.
+
+    Raises:
+        ValueError: It is below 0 or above 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"staleness is a share from 0 to 1 (got {share})")
+
+
 def learning_rate_at(config: LoopConfig, epoch: int, step: int) -> float:
     """The learning rate of a step, counted from 0 over all epochs; both count from 0."""
     rate = config.learning_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.learning.config import LoopConfig
+from models.learning.config import LoopConfig, check_staleness
 from models.rdl.message_passing import Convolution
 from models.rdl.network import NetworkShape
 from models.rdl.sampler import Strategy
@@ -65,8 +65,7 @@ class RDLConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.staleness <= 1:
-            raise ValueError(f"staleness is a share from 0 to 1 (got {self.staleness})")
+        check_staleness(self.staleness)
         if self.fan_out < 1 or self.batch_size < 1 or self.seeds < 1:
             raise ValueError(
                 "fan_out, batch_size and seeds must be at least 1 "

@@ -14,7 +14,7 @@ from models.database.schema import Protocol, Task, TaskType
 from models.dfs.feature_table import FeatureTable, seeds_of, stale_seeds_of
 from models.learning.labels import LabelEncoder, baseline
 from models.rdl.seed_inputs import SeedInputs
-from models.tabular.preparation import STALE, TRAIN
+from models.tabular.preparation import STALE, TRAIN, training_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,7 @@ def prepare(
     rows = {TRAIN: train} | {str(protocol): known_validation for protocol in Protocol}
     seeds = {TRAIN: seeds_of(train, task, as_of, Protocol.ROLLING)}
     seeds |= {str(p): seeds_of(known_validation, task, as_of, p) for p in Protocol}
-    stale = stale_seeds_of(training_table, task, as_of)
-    if with_stale and not stale.is_empty():
+    if with_stale and not (stale := stale_seeds_of(training_table, task, as_of)).is_empty():
         rows[STALE] = train
         # A refit trains on validation rows too, which then are there twice.
         seeds[STALE] = _of_rows(stale, train)
@@ -92,8 +91,7 @@ def prepare(
     if features is not None:
         names = [feature.name for feature in features.definitions]
         read = {name: features_seen(features, name, part) for name, part in rows.items()}
-        fitted = [read[name].select(names) for name in (TRAIN, STALE) if name in read]
-        inputs = SeedInputs.fit(pl.concat(fitted))
+        inputs = SeedInputs.fit(pl.concat(part.select(names) for part in training_parts(read)))
 
     def part(name: str) -> Part:
         matrix = inputs.transform(read[name]) if inputs else None

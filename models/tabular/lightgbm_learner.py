@@ -15,8 +15,10 @@ import lightgbm
 import numpy as np
 
 from models.database.schema import Metric, Protocol, TaskType
+from models.learning.config import check_staleness
 from models.learning.watching import tell_watcher
 from models.reporting.scores import score
+from models.tabular.preparation import STALE, TRAIN
 
 Progress = Callable[[str], None]
 
@@ -54,8 +56,7 @@ class LightGBMConfig:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.staleness <= 1:
-            raise ValueError(f"staleness is a share from 0 to 1 (got {self.staleness})")
+        check_staleness(self.staleness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +158,16 @@ class _Rows(NamedTuple):
 def _training_sets(
     matrices: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], config: LightGBMConfig
 ) -> list[_Rows]:
-    fresh = (matrices["train"], labels["train"])
-    if "stale" not in matrices or config.staleness == 0:
+    fresh = (matrices[TRAIN], labels[TRAIN])
+    if STALE not in matrices or config.staleness == 0:
         return [_Rows(tuple(Protocol), *fresh, None, 1)]
-    shares = {"train": 1 - config.staleness, "stale": config.staleness}
+    shares = {TRAIN: 1 - config.staleness, STALE: config.staleness}
     read = [name for name, share in shares.items() if share > 0]
     frozen = _Rows(
         (Protocol.FROZEN,),
         np.concatenate([matrices[name] for name in read]),
         np.concatenate([labels[name] for name in read]),
-        np.repeat([shares[name] for name in read], len(labels["train"])),
+        np.repeat([shares[name] for name in read], len(labels[TRAIN])),
         len(read),
     )
     return [_Rows((Protocol.ROLLING,), *fresh, None, 1), frozen]
@@ -180,8 +181,8 @@ def _curves(sets: Sequence[_Rows], grown: Sequence[_Grown]) -> dict[str, list[fl
     """The curves of one seed's models."""
     found: dict[str, list[float]] = {}
     for rows, one in zip(sets, grown, strict=True):
-        own = "train" if Protocol.ROLLING in rows.protocols else f"train_{Protocol.FROZEN}"
-        found |= {own if name == "train" else name: curve for name, curve in one.curve.items()}
+        own = TRAIN if Protocol.ROLLING in rows.protocols else f"{TRAIN}_{Protocol.FROZEN}"
+        found |= {own if name == TRAIN else name: curve for name, curve in one.curve.items()}
     return found
 
 
@@ -219,7 +220,7 @@ def _grow(
         training,
         num_boost_round=config.rounds,
         valid_sets=[training, *validation],
-        valid_names=["train", *rows.protocols],
+        valid_names=[TRAIN, *rows.protocols],
         callbacks=[stopping, *([tell] if tell else [])],
     )
     return _Grown(booster, stopping.curve, stopping.higher_is_better)

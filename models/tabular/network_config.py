@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.learning.config import LoopConfig
+from models.learning.config import LoopConfig, check_staleness
 
 ARCHITECTURES = ("resnet", "ft_transformer")
 # An epoch has at least so many steps, as long as its batches are no smaller than the least.
@@ -82,8 +82,7 @@ class NetworkConfig:
             value = getattr(self, what)
             if value is not None and value < 1:
                 raise ValueError(f"{what} must be at least 1 (got {value})")
-        if not 0 <= self.staleness <= 1:
-            raise ValueError(f"staleness is a share from 0 to 1 (got {self.staleness})")
+        check_staleness(self.staleness)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1 (got {self.dropout})")
         if self.architecture == "ft_transformer" and self.channels % self.heads:

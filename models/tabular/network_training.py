@@ -21,7 +21,7 @@ from models.tabular.network_bundle import save_network_bundle
 from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 from models.tabular.network_learner import NetworkProblem, train_one_seed
-from models.tabular.preparation import STALE, TRAIN, TrainingData, prepare
+from models.tabular.preparation import TrainingData, prepare, training_parts
 
 
 def train_network_bundle(
@@ -88,8 +88,7 @@ def make_problem(task: Task, data: TrainingData) -> NetworkProblem:
         for position, name in enumerate(data.encoder.columns)
         if name in data.encoder.categories
     }
-    fitted = np.concatenate([data.matrices[n] for n in (TRAIN, STALE) if n in data.matrices])
-    encoder = NetworkEncoder.fit(fitted, categories)
+    encoder = NetworkEncoder.fit(np.concatenate(training_parts(data.matrices)), categories)
     inputs = {name: encoder.transform(matrix) for name, matrix in data.matrices.items()}
     return NetworkProblem(
         encoder=encoder,

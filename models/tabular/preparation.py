@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,12 @@ from models.tabular.column_choice import most_informative
 from models.tabular.encoding import FeatureEncoder
 
 TRAIN, STALE = "train", "stale"
+Rows = TypeVar("Rows")
+
+
+def training_parts(parts: Mapping[str, Rows]) -> list[Rows]:
+    """Of what is kept by part, that of the training rows: fresh, then stale if there are any."""
+    return [parts[name] for name in (TRAIN, STALE) if name in parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +53,10 @@ class TrainingData:
 
     def most_informative(self, task: Task, count: int) -> TrainingData:
         """The same rows with the columns alone that tell most about the training labels."""
-        parts = [name for name in (TRAIN, STALE) if name in self.matrices]
         kept = most_informative(
-            np.concatenate([self.matrices[name] for name in parts]),
+            np.concatenate(training_parts(self.matrices)),
             self.encoder.categorical_columns,
-            np.concatenate([self.targets[name] for name in parts]),
+            np.concatenate(training_parts(self.targets)),
             count,
             is_classification=task.task_type != TaskType.REGRESSION,
         )
@@ -105,8 +110,8 @@ def prepare(
     names = [feature.name for feature in table.definitions]
     if with_stale and not table.stale.is_empty():
         parts[STALE] = splits["train"].join(table.stale, on="row_id", maintain_order="left")
-    fitted = [parts[name].select(names) for name in (TRAIN, STALE) if name in parts]
-    encoder = FeatureEncoder.fit(pl.concat(fitted), max_categories)
+    fitted = pl.concat(part.select(names) for part in training_parts(parts))
+    encoder = FeatureEncoder.fit(fitted, max_categories)
     # For how long nothing was seen varies by what was drawn: it tells nothing by itself.
     drawn = {feature.name for feature in table.definitions if feature.column == VISIBLE_COLUMN}
     if not set(encoder.columns) - drawn:
