@@ -244,6 +244,7 @@ def train_embedding_features_bundle(
         "features": len(encoder.columns),
         "validation_scores": [model.validation_scores for model in models],
         "best_rounds": [model.best_rounds for model in models],
+        "staleness": models[0].staleness,
         "curves": [model.curve for model in models],
         "importances": dict(zip(encoder.columns, gains.tolist(), strict=True)),
         "descriptions": embedder.descriptions,

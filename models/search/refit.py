@@ -39,8 +39,8 @@ def refit_model(
 ) -> None:
     """Writes the bundle of an ensemble's members, each trained on training and validation rows.
 
-    The two protocols keep numbers of trees or epochs of their own, so a member is trained for each
-    protocol in which it has weight, once where the numbers agree.
+    The two protocols keep numbers of trees or epochs of their own. Trees have models for both; of a
+    network a member is trained for each protocol in which it has weight, once where the numbers agree.
 
     Args:
         trials: The trials.
@@ -53,31 +53,43 @@ def refit_model(
     for trial in trials:
         name = str(trial.metadata["candidate"])
         own = {protocol: weights.get((name, protocol), 0.0) for protocol in Protocol}
-        rounds = {protocol: rounds_of(trial, protocol) for protocol in Protocol}
-        for count in sorted({rounds[protocol] for protocol in Protocol if own[protocol] > 0}):
-            made = refit(trial, count, runner, progress)
-            shares = {p: own[p] if rounds[p] == count else 0.0 for p in Protocol}
-            members.append((made.path / BUNDLE, shares))
+        for rounds in _trainings(trial, [p for p in Protocol if own[p] > 0]):
+            made = refit(trial, rounds, runner, progress)
+            members.append((made.path / BUNDLE, {p: own[p] * (p in rounds) for p in Protocol}))
     scores = [_mean_scores(trials, weights)]
     save_ensemble(folder, members, record={"validation_scores": scores})
 
 
 def refit(
-    trial: Artifact, rounds: int, runner: TrialRunner, progress: Progress = lambda line: None
+    trial: Artifact,
+    rounds: Mapping[Protocol, int],
+    runner: TrialRunner,
+    progress: Progress = lambda line: None,
 ) -> Artifact:
-    """The trial's candidate trained on all labelled rows for so many rounds, built or reused."""
+    """The trial's candidate trained on all labelled rows, built or reused.
+
+    Args:
+        trial: Says what to train.
+        rounds: The trees or epochs by protocol, of those that the refit is for; of a network one
+            number.
+        runner: Trained the trial.
+        progress: Receives the lines of the training.
+    """
     plain = trial.record["recipe"]["config"]["candidate"]
     table = with_validation(runner.inputs.training_table)
     before, after = (
         labelled_rows(rows, "train").height for rows in (runner.inputs.training_table, table)
     )
     growth = after / max(before, 1)
-    candidate = fixed_length(recorded_candidate(**plain), rounds, growth)
+    # The rows that the frozen protocol's trees were found to learn best from.
+    staleness = trial.metadata.get("staleness", {}).get(str(Protocol.FROZEN))
+    candidate = fixed_length(recorded_candidate(**plain), rounds, growth, staleness)
+    lengths = {str(protocol): count for protocol, count in rounds.items()}
     recipe = Recipe(
         stage=STAGE,
-        subject=f"{trial.record['subject']}/{rounds}",
+        subject=f"{trial.record['subject']}/{'_'.join(f'{p}_{n}' for p, n in lengths.items())}",
         code=code_version("models/search/refit.py"),
-        config={"rounds": rounds},
+        config={"rounds": lengths},
         inputs={"trial": trial.fingerprint},
     )
 
@@ -108,26 +120,40 @@ def rounds_of(trial: Artifact, protocol: Protocol) -> int:
     return max(1, round(float(np.median(found)))) if found else 1
 
 
-def fixed_length(candidate: Candidate, rounds: int, growth: float) -> Candidate:
+def _trainings(trial: Artifact, protocols: Sequence[Protocol]) -> list[dict[Protocol, int]]:
+    """The trees or epochs by protocol of each training that a refit for these protocols takes."""
+    rounds = {protocol: rounds_of(trial, protocol) for protocol in protocols}
+    if not rounds or "trees" in trial.record["recipe"]["config"]["candidate"]["settings"]:
+        return [rounds] if rounds else []
+    return [
+        {protocol: count for protocol, count in rounds.items() if count == length}
+        for length in sorted(set(rounds.values()))
+    ]
+
+
+def fixed_length(
+    candidate: Candidate,
+    rounds: Mapping[Protocol, int],
+    growth: float,
+    staleness: float | None = None,
+) -> Candidate:
     """The candidate with so many trees or epochs and no early stopping.
 
     Args:
         candidate: A trial's.
-        rounds: The best number on fewer rows.
+        rounds: The best numbers on fewer rows, by protocol.
         growth: How many times the rows there are now. An epoch grows with them by itself.
+        staleness: Of the trees that the frozen protocol takes; None where nothing was chosen.
     """
-    if "epochs" in candidate.config().__dataclass_fields__:
-        length: dict[str, Any] = {
-            "epochs": rounds,
-            "patience": rounds + 1,
-            "max_seconds": None,
-            "keep": "last",
-        }
-    elif "rounds" in candidate.config().__dataclass_fields__:
-        grown = max(1, round(rounds * min(growth, MOST_GROWTH)))
-        length = {"rounds": grown, "early_stopping": 0}
-    else:
-        length = {}
+    settings = candidate.config().__dataclass_fields__
+    length: dict[str, Any] = {}
+    if "epochs" in settings:
+        epochs = max(rounds.values())
+        length = {"epochs": epochs, "patience": epochs + 1, "max_seconds": None, "keep": "last"}
+    elif "trees" in settings:
+        factor = min(growth, MOST_GROWTH)
+        length = {"trees": {str(p): max(1, round(n * factor)) for p, n in rounds.items()}}
+        length |= {} if staleness is None else {"staleness": staleness}
     return Candidate(candidate.name, candidate.family, {**candidate.settings, **length})
 
 

@@ -42,7 +42,7 @@ LIGHTGBM: Axes = {
     "feature_fraction": (0.3, 0.5, 0.8),
     "lambda_l2": (0.5, 5.0, 50.0),
     "max_categories": (10, 30),
-    "staleness": (0.0, 0.5),
+    "staleness": (0.25, 0.5),
 }
 RESNET: Axes = {
     "depth": (1, 2, 3),

@@ -16,8 +16,8 @@ import numpy as np
 
 from models.database.schema import Metric, Protocol, TaskType
 from models.learning.config import check_staleness
-from models.learning.watching import tell_watcher
 from models.reporting.scores import score
+from models.tabular.lightgbm_callbacks import StopWhenNoneGains, Tell
 from models.tabular.preparation import STALE, TRAIN
 
 Progress = Callable[[str], None]
@@ -35,7 +35,9 @@ class LightGBMConfig:
     has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
     path of the features that are read (None: all that there are). `staleness` is the weight of the
     training rows as earlier moments saw them, against one minus it of the same rows as their cutoffs
-    see them; the frozen protocol's model alone learns from them.
+    see them, in a second model that only the frozen protocol may take; 0 for no such model. `trees`
+    fixes by protocol how many trees there are, without early stopping or anything else to choose, and
+    only for the protocols that it names.
     """
 
     seeds: int = 5
@@ -52,26 +54,35 @@ class LightGBMConfig:
     cat_l2: float = 50.0
     min_data_per_group: int = 200
     depth: int | None = None
-    staleness: float = 0.5
+    staleness: float = 0.25
+    trees: Mapping[str, int] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_staleness(self.staleness)
+        trees = self.trees
+        if trees is not None and not (
+            trees and set(trees) <= set(Protocol) and min(trees.values()) > 0
+        ):
+            raise ValueError(
+                f"trees has a number above 0 for each protocol asked, {' or '.join(Protocol)} "
+                f"(got {dict(trees)})"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """One seed's models, in LightGBM's text form, with what was chosen for each protocol.
 
-    `texts`, `best_rounds` and `validation_scores` are by protocol; without stale rows both have one
-    model, of which they take numbers of trees of their own. `curve` is the watched metric by
-    iteration, `train` and each protocol's validation rows; the frozen protocol's own model has its
-    training curve under `train_frozen`.
+    `texts`, `best_rounds`, `staleness` (the weight of stale rows in training) and `validation_scores`
+    are by protocol. `curve` is the watched metric by iteration, `train` and each protocol's validation
+    rows; where the frozen protocol has a model of its own, that one's training is `train_frozen`.
     """
 
     seed: int
     texts: dict[Protocol, str]
     best_rounds: dict[Protocol, int]
+    staleness: dict[Protocol, float]
     validation_scores: dict[Protocol, float]
     curve: dict[str, list[float]]
 
@@ -87,13 +98,14 @@ def train(
     threads: int,
     progress: Progress = lambda line: None,
 ) -> list[TrainedModel]:
-    """Trains a model per seed and protocol; the number of trees is chosen by protocol, for all seeds.
+    """Trains models per seed; each protocol takes one of them and a number of trees, for all seeds.
 
     A row that is predicted months after `as_of` from what was known then is another problem than one
-    predicted from yesterday's rows. So the validation rows come as each protocol sees them, and the
-    frozen protocol has a model of its own, which learns from stale rows too; where there are none it
-    differs in the number of trees alone. That is chosen on the validation curve averaged over the
-    seeds: the best round of a single curve is mostly luck where rows are few.
+    predicted from yesterday's rows. So the validation rows come as each protocol sees them, and a
+    second model learns from stale rows too. The frozen protocol takes the one that validates better
+    under it: where training rows are few, those that an earlier moment saw add more noise than they
+    teach. Both choices are made on the validation curves averaged over the seeds: the best round of
+    a single curve is mostly luck where rows are few.
 
     Args:
         matrices: Float32 matrices (rows, features) of `train`, `frozen` and `rolling` (the
@@ -109,10 +121,13 @@ def train(
         progress: Receives a line per seed.
     """
     sets = _training_sets(matrices, labels, config)
+    # Of two models for the frozen protocol the last one, made for it, is the one to watch.
+    watched = {protocol: rows for rows in sets for protocol in rows.protocols}
 
     def grow(seed: int, rows: _Rows) -> _Grown:
         parameters = _parameters(task_type, metric, classes, config, rows, seed)
-        tell = None if seed else _Tell(metric, labels, rows.protocols, config.rounds)
+        told = [protocol for protocol, one in watched.items() if one is rows]
+        tell = None if seed else Tell(metric, labels, told, _rounds(rows, config))
         return _grow(rows, matrices, labels, categorical, parameters, config, tell)
 
     # The first seed tells who watches this training; threads know nothing of their caller's context.
@@ -121,34 +136,35 @@ def train(
     # which a busy machine punishes, and models need not wait for each other at all.
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
         found = list(pool.map(lambda job: job[0].run(grow, *job[1:]), jobs))
-    seeds = [found[at : at + len(sets)] for at in range(0, len(found), len(sets))]
-    grown = {
-        protocol: [own[place] for own in seeds]
-        for place, rows in enumerate(sets)
-        for protocol in rows.protocols
-    }
-    best = {
-        protocol: _best_round(grown[protocol], protocol) if config.early_stopping else config.rounds
-        for protocol in Protocol
-    }
+    grown = [found[place :: len(sets)] for place in range(len(sets))]
+    taken = {protocol: _taken(sets, grown, protocol, config) for protocol in Protocol}
     models = []
-    for seed, own in enumerate(seeds):
-        texts = {p: _text(grown[p][seed].booster, best[p]) for p in Protocol}
-        model = TrainedModel(seed, texts, best, {}, _curves(sets, own))
+    for seed in range(config.seeds):
+        own = {p: grown[one.place][seed] for p, one in taken.items()}
+        model = TrainedModel(
+            seed,
+            texts={p: _text(own[p].booster, taken[p].rounds) for p in Protocol},
+            best_rounds={p: one.rounds for p, one in taken.items()},
+            staleness={p: sets[one.place].staleness for p, one in taken.items()},
+            validation_scores={},
+            curve=_curves(own),
+        )
         scored = _validation_scores(model, matrices, labels, task_type, metric, classes)
         models.append(replace(model, validation_scores=scored))
         told = ", ".join(
-            f"{protocol} {metric} {scored[protocol]:.4f} with {best[protocol]} trees"
-            for protocol in Protocol
+            f"{p} {metric} {scored[p]:.4f} with {one.rounds} trees"
+            + (", stale rows too" if sets[one.place].staleness else "")
+            for p, one in taken.items()
         )
         progress(f"seed {seed}: validation {told}")
     return models
 
 
 class _Rows(NamedTuple):
-    """The training rows of the model that serves these protocols."""
+    """The training rows of a model that these protocols may take."""
 
     protocols: tuple[Protocol, ...]
+    staleness: float
     matrix: np.ndarray
     labels: np.ndarray
     weights: np.ndarray | None
@@ -158,31 +174,78 @@ class _Rows(NamedTuple):
 def _training_sets(
     matrices: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], config: LightGBMConfig
 ) -> list[_Rows]:
-    fresh = (matrices[TRAIN], labels[TRAIN])
-    if STALE not in matrices or config.staleness == 0:
-        return [_Rows(tuple(Protocol), *fresh, None, 1)]
+    """Fresh rows, then fresh and stale ones."""
+    asked = tuple(p for p in Protocol if config.trees is None or p in config.trees)
+    fresh = _Rows(asked, 0.0, matrices[TRAIN], labels[TRAIN], None, 1)
+    if STALE not in matrices or config.staleness == 0 or Protocol.FROZEN not in asked:
+        return [fresh]
     shares = {TRAIN: 1 - config.staleness, STALE: config.staleness}
     read = [name for name, share in shares.items() if share > 0]
-    frozen = _Rows(
+    both = _Rows(
         (Protocol.FROZEN,),
+        config.staleness,
         np.concatenate([matrices[name] for name in read]),
         np.concatenate([labels[name] for name in read]),
         np.repeat([shares[name] for name in read], len(labels[TRAIN])),
         len(read),
     )
-    return [_Rows((Protocol.ROLLING,), *fresh, None, 1), frozen]
+    if config.trees is None:
+        return [fresh, both]
+    # Nothing is left to choose.
+    others = tuple(p for p in asked if p != Protocol.FROZEN)
+    return [fresh._replace(protocols=others), both] if others else [both]
+
+
+def _rounds(rows: _Rows, config: LightGBMConfig) -> int:
+    """The most trees that a model on these rows has."""
+    trees = config.trees
+    return max(trees[p] for p in rows.protocols) if trees is not None else config.rounds
+
+
+class _Taken(NamedTuple):
+    """What a protocol takes: the model's place among those of a seed, and its number of trees."""
+
+    place: int
+    rounds: int
+
+
+def _taken(
+    sets: Sequence[_Rows],
+    grown: Sequence[Sequence[_Grown]],
+    protocol: Protocol,
+    config: LightGBMConfig,
+) -> _Taken:
+    """The model and number of trees with the best mean score over the seeds, the first of equals.
+
+    A protocol for which nothing was asked takes the first model as it is.
+    """
+    open_to_it = [place for place, rows in enumerate(sets) if protocol in rows.protocols]
+    if config.trees is not None or not config.early_stopping:
+        place = open_to_it[-1] if open_to_it else 0
+        trees = config.trees or {}
+        return _Taken(place, trees.get(protocol, _rounds(sets[place], config)))
+    best = []
+    for place in open_to_it:
+        curves = [one.curve[protocol] for one in grown[place]]
+        length = min(len(curve) for curve in curves)
+        mean = np.mean([curve[:length] for curve in curves], axis=0)
+        sign = 1 if grown[place][0].higher_is_better else -1
+        best.append((sign * mean, place))
+    curve, place = max(best, key=lambda found: found[0].max())
+    return _Taken(place, int(curve.argmax()) + 1)
 
 
 def _text(booster: lightgbm.Booster, rounds: int) -> str:
     return str(booster.model_to_string(num_iteration=rounds))
 
 
-def _curves(sets: Sequence[_Rows], grown: Sequence[_Grown]) -> dict[str, list[float]]:
-    """The curves of one seed's models."""
-    found: dict[str, list[float]] = {}
-    for rows, one in zip(sets, grown, strict=True):
-        own = TRAIN if Protocol.ROLLING in rows.protocols else f"{TRAIN}_{Protocol.FROZEN}"
-        found |= {own if name == TRAIN else name: curve for name, curve in one.curve.items()}
+def _curves(own: Mapping[Protocol, _Grown]) -> dict[str, list[float]]:
+    """The curves of one seed's models, of what each protocol takes."""
+    frozen, rolling = own[Protocol.FROZEN], own[Protocol.ROLLING]
+    found = {str(p): one.curve[p] for p, one in own.items() if p in one.curve}
+    found[TRAIN] = rolling.curve[TRAIN]
+    if frozen is not rolling:
+        found[f"{TRAIN}_{Protocol.FROZEN}"] = frozen.curve[TRAIN]
     return found
 
 
@@ -201,7 +264,7 @@ def _grow(
     categorical: Sequence[int],
     parameters: dict[str, Any],
     config: LightGBMConfig,
-    tell: _Tell | None,
+    tell: Tell | None,
 ) -> _Grown:
     training = lightgbm.Dataset(
         rows.matrix,
@@ -214,90 +277,18 @@ def _grow(
     validation = [
         training.create_valid(matrices[protocol], labels[protocol]) for protocol in rows.protocols
     ]
-    stopping = _StopWhenNoneGains(rows.protocols, config.early_stopping or config.rounds)
+    rounds = _rounds(rows, config)
+    patience = rounds if config.trees is not None else config.early_stopping or rounds
+    stopping = StopWhenNoneGains(rows.protocols, patience)
     booster = lightgbm.train(
         parameters,
         training,
-        num_boost_round=config.rounds,
+        num_boost_round=rounds,
         valid_sets=[training, *validation],
         valid_names=[TRAIN, *rows.protocols],
         callbacks=[stopping, *([tell] if tell else [])],
     )
     return _Grown(booster, stopping.curve, stopping.higher_is_better)
-
-
-def _best_round(grown: Sequence[_Grown], protocol: Protocol) -> int:
-    """The number of trees with the best mean score over the seeds, the first of equals."""
-    length = min(len(one.curve[protocol]) for one in grown)
-    mean = np.mean([one.curve[protocol][:length] for one in grown], axis=0)
-    return _position_of_best(mean, grown[0].higher_is_better) + 1
-
-
-def _position_of_best(values: np.ndarray, higher_is_better: bool) -> int:
-    return int(values.argmax() if higher_is_better else values.argmin())
-
-
-class _StopWhenNoneGains:
-    """A LightGBM callback: stops when no protocol's validation score has gained for so long."""
-
-    order = 30
-
-    def __init__(self, protocols: Sequence[Protocol], patience: int) -> None:
-        self.protocols, self.patience = protocols, patience
-        self.curve: dict[str, list[float]] = {}
-        self.higher_is_better = False
-
-    def __call__(self, environment: lightgbm.callback.CallbackEnv) -> None:
-        for name, _, value, higher_is_better, *_ in environment.evaluation_result_list or []:
-            self.curve.setdefault(name, []).append(float(value))
-            self.higher_is_better = higher_is_better
-        if all(self._rounds_since_best(protocol) >= self.patience for protocol in self.protocols):
-            raise lightgbm.callback.EarlyStopException(environment.iteration, [])
-
-    def _rounds_since_best(self, protocol: Protocol) -> int:
-        values = np.asarray(self.curve[protocol])
-        return len(values) - 1 - _position_of_best(values, self.higher_is_better)
-
-
-class _Tell:
-    """A LightGBM callback: every tenth round tells who watches the task's metric by protocol.
-
-    Macro F1, for which LightGBM watches the log loss, is not told.
-    """
-
-    order = 20
-    every = 10
-
-    def __init__(
-        self,
-        metric: Metric,
-        labels: Mapping[str, np.ndarray],
-        protocols: Sequence[Protocol],
-        rounds: int,
-    ) -> None:
-        self.metric, self.protocols, self.rounds = metric, protocols, rounds
-        self.variance = {protocol: float(np.var(labels[protocol])) for protocol in Protocol}
-
-    def __call__(self, environment: lightgbm.callback.CallbackEnv) -> None:
-        done = environment.iteration + 1
-        if done % self.every or self.metric == Metric.MACRO_F1:
-            return
-        found = {entry[0]: float(entry[2]) for entry in environment.evaluation_result_list or []}
-        metrics = {
-            str(protocol): self._of(found[protocol], protocol) for protocol in self.protocols
-        }
-        tell_watcher(done / self.rounds, metrics)
-
-    def _of(self, value: float, protocol: Protocol) -> float:
-        """The task's metric of what LightGBM watches for it."""
-        if self.metric == Metric.ACCURACY:
-            return 1 - value
-        if self.metric == Metric.RMSE:
-            return value**0.5
-        if self.metric == Metric.R2:
-            variance = self.variance[protocol]
-            return 1 - value / variance if variance > 0 else np.nan
-        return value
 
 
 def _validation_scores(

@@ -54,6 +54,7 @@ def train_bundle(
         "family": "lightgbm",
         "validation_scores": [model.validation_scores for model in models],
         "best_rounds": [model.best_rounds for model in models],
+        "staleness": models[0].staleness,
         "curves": [model.curve for model in models],
         "importances": dict(zip(data.encoder.columns, gains.tolist(), strict=True)),
         "parameters": asdict(config),

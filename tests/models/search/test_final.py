@@ -157,27 +157,40 @@ def test_a_refit_trains_on_validation_rows_and_keeps_their_scores(runner, trials
     refit_model(trials, weights, runner, tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
     for member in bundle.members:
-        # All trees or the last epoch, whatever the validation rows, which it has seen, say.
-        counts = {tuple(best.values()) for best in member.record["best_rounds"]}
-        assert all(len(set(both)) == 1 for both in counts)
         name = member.record["candidate"]
         [trial] = [one for one in trials if one.metadata["candidate"] == name]
         assert member.record["rows"]["train"] == trial.metadata["rows"]["train"] + added
         assert member.record["validation_scores"] == trial.metadata["validation_scores"]
+        _check_length(member, trial)
     # A second time everything is found again.
     refit_model(trials, weights, runner, tmp_path / "again")
     made = list((runner.store.root / "refit").glob("*/artifact.json"))
     assert len(made) == len(bundle.members)
 
 
+def _check_length(member, trial):
+    """As many trees, or more as there are more rows, as the trial; of a network's epochs the last."""
+    for best in member.record["best_rounds"]:
+        if member.record["family"] != "lightgbm":
+            assert len(set(best.values())) == 1
+            continue
+        for protocol in Protocol:
+            if member.record["parameters"]["trees"].get(protocol):
+                counted = rounds_of(trial, protocol)
+                assert counted <= best[protocol] <= 1.5 * counted + 1
+                assert member.record["staleness"][protocol] == trial.metadata["staleness"][protocol]
+
+
 def test_a_refit_is_as_long_as_the_best_of_its_trial(trials):
-    trees, net = trials[0], trials[2]
-    rounds = rounds_of(trees, Protocol.ROLLING)
+    rounds = {protocol: rounds_of(trials[0], protocol) for protocol in Protocol}
     longer = fixed_length(TREES, rounds, growth=1.2)
-    assert longer.settings["rounds"] == max(1, round(1.2 * rounds))
-    assert longer.settings["early_stopping"] == 0
-    assert fixed_length(TREES, rounds, growth=9.0).settings["rounds"] == max(1, round(1.5 * rounds))
-    assert fixed_length(NET, rounds_of(net, Protocol.FROZEN), 2.0).settings["epochs"] <= 2
+    assert longer.settings["trees"] == {p: max(1, round(1.2 * n)) for p, n in rounds.items()}
+    assert "staleness" not in longer.settings
+    longest = fixed_length(TREES, {Protocol.FROZEN: 10}, growth=9.0, staleness=0.0)
+    assert longest.settings["trees"] == {"frozen": 15}
+    assert longest.settings["staleness"] == 0
+    one = {Protocol.FROZEN: rounds_of(trials[2], Protocol.FROZEN)}
+    assert fixed_length(NET, one, 2.0).settings["epochs"] == one[Protocol.FROZEN]
 
 
 def test_a_refit_knows_no_test_label(runner, trials, tmp_path):
@@ -189,7 +202,7 @@ def test_a_refit_knows_no_test_label(runner, trials, tmp_path):
         inputs=replace(runner.inputs, training_table=other),
         store=ArtifactStore(tmp_path / "other"),
     )
-    first, second = (refit(trials[0], 5, one) for one in (runner, moved))
+    first, second = (refit(trials[0], {Protocol.ROLLING: 5}, one) for one in (runner, moved))
     assert first.fingerprint == second.fingerprint
     assert (first.path / "bundle" / "seed_0_rolling.txt").read_text() == (
         second.path / "bundle" / "seed_0_rolling.txt"

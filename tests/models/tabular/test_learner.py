@@ -156,6 +156,35 @@ def test_none_and_all_of_the_weight_on_stale_rows(staleness):
     assert_array_equal(one, other)
 
 
+def test_the_frozen_protocol_takes_the_model_that_validates_better_under_it():
+    matrices, labels = with_stale()
+    # Stale rows that say the opposite: a model that learns from them too can only be worse.
+    wrong = labels | {"stale": labels["train"].max() + labels["train"].min() - labels["train"]}
+    fresh = {name: rows for name, rows in matrices.items() if name != "stale"}
+    without = train_with(fresh, labels)
+    for one, other in zip(train_with(matrices, wrong), without, strict=True):
+        assert one.staleness == dict.fromkeys(Protocol, 0.0)
+        assert trees(one) == trees(other)
+        assert set(one.curve) == {"train", *Protocol}
+    for one in train_with(matrices, labels, staleness=0.5):
+        assert one.staleness == {Protocol.FROZEN: 0.5, Protocol.ROLLING: 0.0}
+
+
+def test_fixed_numbers_of_trees_leave_nothing_to_choose():
+    matrices, labels = with_stale()
+    wrong = labels | {"stale": -labels["train"]}
+    for one in train_with(matrices, wrong, trees={"frozen": 7, "rolling": 4}):
+        assert one.best_rounds == {Protocol.FROZEN: 7, Protocol.ROLLING: 4}
+        assert one.staleness[Protocol.FROZEN] == LightGBMConfig().staleness
+        counts = {p: lightgbm.Booster(model_str=text).num_trees() for p, text in one.texts.items()}
+        assert counts == one.best_rounds
+    alone = train_with(matrices, labels, trees={"rolling": 4})
+    assert [one.staleness for one in alone] == [dict.fromkeys(Protocol, 0.0)] * len(alone)
+    for trees_asked in ({}, {"rolling": 0}, {"test": 3}):
+        with pytest.raises(ValueError, match="a number above 0 for each protocol"):
+            LightGBMConfig(trees=trees_asked)
+
+
 def test_a_share_above_one_is_refused():
     with pytest.raises(ValueError, match=r"staleness is a share from 0 to 1 \(got 1.5\)"):
         LightGBMConfig(staleness=1.5)
@@ -233,7 +262,7 @@ def test_a_small_model_beats_its_baseline_on_later_rows(trained, task_type):
 
 
 def test_encoders_and_first_trees_see_training_rows_only(tmp_path):
-    """Other labels after training move no encoder, class or tree, only how many are kept."""
+    """Other labels after training move no encoder, class or tree, only which and how many are kept."""
     task = make_task(TaskType.BINARY_CLASSIFICATION)
     frames = shop_frames(3, customers=12, orders=140)
     table = training_table(task, frames)
@@ -245,8 +274,12 @@ def test_encoders_and_first_trees_see_training_rows_only(tmp_path):
     assert first.labels == second.labels
     assert first.record["baseline"] == second.record["baseline"]
     matrix = np.random.default_rng(0).normal(size=(20, len(first.encoder.columns)))
+    # Which rows the frozen protocol's trees learn from is chosen on validation too.
+    chosen = {p: [one.record["staleness"][p] for one in (first, second)] for p in Protocol}
     for own, other in zip(first.models, second.models, strict=True):
-        for one, two in ((own[protocol], other[protocol]) for protocol in Protocol):
+        assert chosen[Protocol.ROLLING][0] == chosen[Protocol.ROLLING][1]
+        same = [protocol for protocol, (one, two) in chosen.items() if one == two]
+        for one, two in ((own[protocol], other[protocol]) for protocol in same):
             common = min(one.current_iteration(), two.current_iteration())
             assert_array_equal(
                 one.predict(matrix, num_iteration=common), two.predict(matrix, num_iteration=common)
