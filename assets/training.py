@@ -268,7 +268,7 @@ def _metadata(
         "family": found["family"],
         f"validation {task.metric}, {task.protocol}": sum(own) / len(own),
         "why": dg.MetadataValue.md(found["why"]),
-        "leaderboard": table_metadata(_rounded(row) for row in _best_first(task, found)),
+        "leaderboard": table_metadata(_rounded(row) for row in found["leaderboard"]),
         "trials": table_metadata(
             {
                 "candidate": trial.artifact.metadata["candidate"],
@@ -284,17 +284,6 @@ def _metadata(
         "seeds": table_metadata(seeds),
         **{path.stem.replace("_", " "): image(path) for path in sorted(model.path.glob("*.png"))},
     }
-
-
-def _best_first(task: Task, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The leaderboard: the task's protocol before the other, each from the best on validation."""
-    sign = -1 if task.metric.higher_is_better else 1
-
-    def place(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
-        is_undefined = row["mean"] != row["mean"]
-        return row["protocol"] != str(task.protocol), is_undefined, sign * row["mean"]
-
-    return sorted(model["leaderboard"], key=place)
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ benchmark: Ying et al., "NAS-Bench-101", ICML 2019). Prints, for each searcher, 
 candidate with the best validation score so far: how much worse its score is than the best of all
 finished trials, in per cent of that, averaged over tasks and seeds, with the standard error over
 tasks. The score is on test where the bank has it. Hyperband is left out: the bank has no learning
-curves to stop at. Advice comes from other databases alone, and autotransfer needs `fisher` signals.
+curves to stop at. Advice comes from other databases alone; autotransfer needs `--fisher`, the points
+of `benchmarks.fisher_points`.
 """
 
 from __future__ import annotations
@@ -85,28 +86,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--least", type=int, default=30, help="finished candidates a task, at least"
     )
+    parser.add_argument("--fisher", type=Path, help="points of the tasks in Fisher space (JSON)")
     parser.add_argument("--protocol", choices=[str(p) for p in Protocol], default="rolling")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     learners = ("lightgbm", "resnet", "ft_transformer", "rdl", "lightgbm_on_embeddings")
     space = Space(learners=learners, initialisations=("scratch", "tve"), depth=3)
     bank = read_bank(Path(folder) for folder in options.bank)
-    tasks = list(finished_tasks(bank, space, Protocol(options.protocol)))
+    points = json.loads(options.fisher.read_text()) if options.fisher else {}
+    tasks = list(finished_tasks(bank, space, Protocol(options.protocol), points))
     searched = [task for task in tasks if len(task.candidates) >= options.least]
     print(f"{len(searched)} tasks under the {options.protocol} protocol; {machine()}", flush=True)
     print(table(searched, tasks, space, options.trials, options.seeds))
     return 0
 
 
-def finished_tasks(bank: pl.DataFrame, space: Space, protocol: Protocol) -> Iterator[FinishedTask]:
-    """The tasks with at least two finished candidates of the space."""
+def finished_tasks(
+    bank: pl.DataFrame, space: Space, protocol: Protocol, points: Mapping[str, Sequence[float]]
+) -> Iterator[FinishedTask]:
+    """The tasks with at least two finished candidates of the space, and their points if known."""
     rows = bank.filter(
         (pl.col("protocol") == str(protocol)) & pl.col("validation").is_not_nan()
     ).filter(pl.col("validation").is_not_null())
     names = ["database", "task", "as_of"]
     for (database, task, as_of), own in rows.group_by(names, maintain_order=True):
         found = own.group_by("family", "settings", maintain_order=True).agg(
-            pl.col("metric", "signals").first(), pl.col("validation", "test").mean()
+            pl.col("metric").first(), pl.col("validation", "test").mean()
         )
         has_test = found["test"].null_count() == 0
         known = [
@@ -119,7 +124,7 @@ def finished_tasks(bank: pl.DataFrame, space: Space, protocol: Protocol) -> Iter
         if len(known) < 2:
             continue
         candidates, parameters, validation, judged = zip(*known, strict=True)
-        fisher = json.loads(own["signals"][0] or "{}").get("fisher")
+        fisher = points.get(f"{database}/{task}/{as_of:%Y-%m-%d}")
         yield FinishedTask(
             str(database),
             f"{database}/{task}/{as_of}",

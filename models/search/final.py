@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.artifacts import Artifact
-from models.database.schema import Protocol
+from models.database.schema import Protocol, Task
 from models.families.ensemble import save_ensemble
 from models.families.leaderboard import leaderboard
 from models.families.trial import TrialInputs
@@ -39,31 +40,34 @@ def make_model(
 
     Returns:
         Metadata of the model: candidate, family, features, rows, validation_scores and best_rounds
-        by seed, why (in words), and the leaderboard of the trials, with the weight of each.
+        by seed, why (in words), and the leaderboard of the trials, with the weight of each: the
+        task's protocol before the other, each from the best on validation.
 
     Raises:
         ValueError: There is no such choice, or no trial has a validation score.
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)} (got {choice!r})")
-    rows = leaderboard([trial.metadata for trial in trials])
     if choice == ENSEMBLE and len(trials) > 1:
         found, weights = _ensemble(trials, inputs, folder)
     else:
         rule = Choice.BEST_VALIDATION if choice == ENSEMBLE else Choice(choice)
         found, weights = _one(trials, inputs, rule, folder)
-    protocol = inputs.task.protocol
     board = [
         asdict(row)
         | {"protocol": str(row.protocol), "weight": weights[row.candidate, row.protocol]}
-        for row in rows
+        for row in leaderboard([trial.metadata for trial in trials])
     ]
-    own = [row for row in board if row["protocol"] == str(protocol)]
-    others = [row for row in board if row["protocol"] != str(protocol)]
-    return found | {"leaderboard": own + others}
+    return found | {"leaderboard": sorted(board, key=partial(_place, task=inputs.task))}
 
 
-Weights = dict[tuple[str, Protocol], float]
+def _place(row: Mapping[str, Any], task: Task) -> tuple[bool, bool, float]:
+    is_undefined = row["mean"] != row["mean"]
+    sign = -1 if task.metric.higher_is_better else 1
+    return row["protocol"] != str(task.protocol), is_undefined, sign * row["mean"]
+
+
+Weights = Mapping[tuple[str, Protocol], float]
 
 
 def weights_of(board: Sequence[Mapping[str, Any]]) -> Weights:
@@ -120,7 +124,7 @@ def _ensemble(
     trials: Sequence[Artifact], inputs: TrialInputs, folder: Path
 ) -> tuple[dict[str, Any], Weights]:
     names = [str(trial.metadata["candidate"]) for trial in trials]
-    weights: Weights = {}
+    weights: dict[tuple[str, Protocol], float] = {}
     scores: dict[str, float] = {}
     for protocol in Protocol:
         rows, predictions = validation_of(trials, inputs.training_table, protocol)

@@ -22,12 +22,12 @@ from models.families.candidate import Candidate, recorded_candidate
 from models.families.ensemble import save_ensemble
 from models.families.trial import train_candidate
 from models.learning.bundle import amend_record
+from models.search.final import Weights
 from models.search.trial_runner import BUNDLE, Progress, TrialRunner, mean_scores
 
 STAGE = "refit"
 MOST_GROWTH = 1.5
 """Trees grow with the number of rows, up to this factor."""
-Weights = Mapping[tuple[str, Protocol], float]
 
 
 def refit_model(

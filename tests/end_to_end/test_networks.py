@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from benchmarks import fisher_points
 from models.artifacts import Artifact
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
@@ -48,6 +49,22 @@ def trained(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Insta
 
 def trial_of(home: Installation, candidate: str) -> Artifact:
     return home.artifacts()["trial", f"tiny_club/member_comes/{AS_OF}/{candidate}"]
+
+
+def test_a_task_has_a_point_in_fisher_space(
+    trained: tuple[Installation, Execution], tmp_path: Path
+):
+    home, _ = trained
+    out = tmp_path / "points.json"
+    arguments = ["--home", str(home.home), "--repeats", "1", "--batches", "1", "--out", str(out)]
+    assert fisher_points.main(arguments) == 0
+    [(subject, point)] = json.loads(out.read_text()).items()
+    assert subject == f"tiny_club/member_comes/{AS_OF}"
+    assert len(point) == 6
+    assert min(point) >= 1
+    before = out.stat().st_mtime_ns
+    assert fisher_points.main(arguments) == 0
+    assert out.stat().st_mtime_ns == before
 
 
 def test_the_pipeline_makes_graph_encoder_and_trials(trained: tuple[Installation, Execution]):
