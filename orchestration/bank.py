@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         append_to_bank(trials_folder(settings), rows)
         print(f"{len(rows):,} rows of {folder} merged into {trials_folder(settings)}")
     if options.ship:
-        _ship(settings, options.ship)
+        code |= _ship(settings, options.ship, () if options.anew else (SHIPPED,))
     return code
 
 
@@ -57,6 +58,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help="folder of another machine's bank")  # fmt: skip
     parser.add_argument("--ship", type=Path,
                         help="write one edition of everything into this folder")  # fmt: skip
+    parser.add_argument("--anew", action="store_true",
+                        help="ship without the trials that relforge ships with now")  # fmt: skip
     options = parser.parse_args(arguments)
     if not (options.source or options.merge or options.ship):
         parser.error("give a --source to try, a --merge or a --ship")
@@ -83,9 +86,11 @@ def _config(schema: RelationalSchema, options: argparse.Namespace) -> dict[str, 
     return {"ops": {f"{schema.database}__{t.name}__model": {"config": settings} for t in tasks}}
 
 
-def _ship(settings: Settings, folder: Path) -> None:
-    folders = [SHIPPED, trials_folder(settings), corpus_folder(settings) / "bank"]
-    bank = read_bank(folders)
+def _ship(settings: Settings, folder: Path, before: Sequence[Path]) -> int:
+    bank = read_bank([*before, trials_folder(settings), corpus_folder(settings) / "bank"])
+    if bank.is_empty():
+        print(f"error: no trials in {settings.home}; give a --source or a --merge", file=sys.stderr)
+        return 2
     folder.mkdir(parents=True, exist_ok=True)
     old = bank_files([folder])
     write_bank(bank, folder / ".bank")
@@ -93,6 +98,7 @@ def _ship(settings: Settings, folder: Path) -> None:
         path.unlink()
     (folder / ".bank").rename(folder / "bank.parquet")
     print(f"{bank.height:,} rows in {folder / 'bank.parquet'}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -36,6 +36,17 @@ def test_a_bank_of_another_machine_is_merged_and_shipped_once(tmp_path: Path, ho
     assert shipped.filter(pl.col("database") == "club")["seed"].to_list() == [0, 1]
 
 
+def test_an_edition_anew_has_this_installations_trials_alone(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["--ship", str(tmp_path / "out"), "--anew"]) == 2
+    assert "no trials in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    append_to_bank(home / "bank", [ROW])
+    assert main(["--ship", str(tmp_path / "out"), "--anew"]) == 0
+    assert read_bank([tmp_path / "out"])["database"].to_list() == ["club"]
+
+
 def test_a_folder_without_a_bank_and_a_command_without_a_purpose_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
