@@ -106,6 +106,14 @@ class TrainingStageConfig(StageConfig):
             "for a search yes, for named candidates no."
         ),
     )
+    refit_seeds: int = Field(
+        3,
+        description=(
+            "Models of each refitted learner over tables, at least: a search tries many candidates "
+            "with few seeds each. Networks over the graph have as many as their trial."
+        ),
+        ge=1,
+    )
     candidates: list[CandidateConfig] = Field(
         [],
         description=(
@@ -163,7 +171,8 @@ def training_asset(
             )
         trials = [outcome.artifact for outcome in outcomes]
         choice = config.choice or (BEST if named else "ensemble")
-        refit = not named if config.refit is None else config.refit
+        is_refitted = not named if config.refit is None else config.refit
+        refit = config.refit_seeds if is_refitted else 0
         recipe = Recipe(
             stage=STAGE,
             subject=subject,
@@ -217,10 +226,10 @@ def _make(
     trials: Sequence[Artifact],
     runner: "TrialRunner",
     choice: str,
-    refit: bool,
+    refit: int,
     folder: Path,
 ) -> Mapping[str, Any]:
-    """Writes the bundle, the one before a refit, the leaderboard and the plots."""
+    """Writes the bundle, the one before a refit of so many seeds, the leaderboard and the plots."""
     from models.families.bundle import load_bundle
     from models.search.final import make_model, weights_of
     from models.search.refit import refit_model
@@ -230,7 +239,7 @@ def _make(
         found = make_model(trials, runner.inputs, choice, chosen)
         if refit:
             weights = weights_of(found["leaderboard"])
-            refit_model(trials, weights, runner, folder / BUNDLE, context.log.info)
+            refit_model(trials, weights, runner, folder / BUNDLE, context.log.info, refit)
     except ValueError as fault:
         raise dg.Failure(f"the model of task {task.name}: {fault}") from fault
     # Without the seconds: the same inputs give the same files.

@@ -24,6 +24,7 @@ from models.families.trial import train_candidate
 from models.learning.bundle import amend_record
 from models.search.final import Weights
 from models.search.trial_runner import BUNDLE, Progress, TrialRunner, mean_scores
+from models.settings import RDL
 
 STAGE = "refit"
 MOST_GROWTH = 1.5
@@ -36,6 +37,7 @@ def refit_model(
     runner: TrialRunner,
     folder: Path,
     progress: Progress = lambda line: None,
+    seeds: int = 1,
 ) -> None:
     """Writes the bundle of an ensemble's members, each trained on training and validation rows.
 
@@ -48,13 +50,14 @@ def refit_model(
         runner: Trained the trials.
         folder: Receives the bundle.
         progress: Receives the lines of the trainings.
+        seeds: As for `refit`.
     """
     members: list[tuple[Path, Mapping[Protocol, float]]] = []
     for trial in trials:
         name = str(trial.metadata["candidate"])
         own = {protocol: weights.get((name, protocol), 0.0) for protocol in Protocol}
         for rounds in _trainings(trial, [p for p in Protocol if own[p] > 0]):
-            made = refit(trial, rounds, runner, progress)
+            made = refit(trial, rounds, runner, progress, seeds)
             members.append((made.path / BUNDLE, {p: own[p] * (p in rounds) for p in Protocol}))
     scores = [_mean_scores(trials, weights)]
     save_ensemble(folder, members, record={"validation_scores": scores})
@@ -65,6 +68,7 @@ def refit(
     rounds: Mapping[Protocol, int],
     runner: TrialRunner,
     progress: Progress = lambda line: None,
+    seeds: int = 1,
 ) -> Artifact:
     """The trial's candidate trained on all labelled rows, built or reused.
 
@@ -74,6 +78,8 @@ def refit(
             number.
         runner: Trained the trial.
         progress: Receives the lines of the training.
+        seeds: Models at least, as a search tries many candidates with few seeds each; networks over
+            the graph, whose trainings take long, have as many as their trial.
     """
     plain = trial.record["recipe"]["config"]["candidate"]
     table = with_validation(runner.inputs.training_table)
@@ -83,13 +89,13 @@ def refit(
     growth = after / max(before, 1)
     # The rows that the frozen protocol's trees were found to learn best from.
     staleness = trial.metadata.get("staleness", {}).get(str(Protocol.FROZEN))
-    candidate = fixed_length(recorded_candidate(**plain), rounds, growth, staleness)
+    candidate = fixed_length(recorded_candidate(**plain), rounds, growth, staleness, seeds)
     lengths = {str(protocol): count for protocol, count in rounds.items()}
     recipe = Recipe(
         stage=STAGE,
         subject=f"{trial.record['subject']}/{'_'.join(f'{p}_{n}' for p, n in lengths.items())}",
         code=code_version("models/search/refit.py"),
-        config={"rounds": lengths},
+        config={"rounds": lengths, "seeds": getattr(candidate.config(), "seeds", 1)},
         inputs={"trial": trial.fingerprint},
     )
 
@@ -136,6 +142,7 @@ def fixed_length(
     rounds: Mapping[Protocol, int],
     growth: float,
     staleness: float | None = None,
+    seeds: int = 1,
 ) -> Candidate:
     """The candidate with so many trees or epochs and no early stopping.
 
@@ -144,8 +151,10 @@ def fixed_length(
         rounds: The best numbers on fewer rows, by protocol.
         growth: How many times the rows there are now. An epoch grows with them by itself.
         staleness: Of the trees that the frozen protocol takes; None where nothing was chosen.
+        seeds: As for `refit`.
     """
-    settings = candidate.config().__dataclass_fields__
+    config = candidate.config()
+    settings = config.__dataclass_fields__
     length: dict[str, Any] = {}
     if "epochs" in settings:
         epochs = max(rounds.values())
@@ -154,6 +163,8 @@ def fixed_length(
         factor = min(growth, MOST_GROWTH)
         length = {"trees": {str(p): max(1, round(n * factor)) for p, n in rounds.items()}}
         length |= {} if staleness is None else {"staleness": staleness}
+    if "seeds" in settings and candidate.family != RDL:
+        length["seeds"] = max(config.seeds, seeds)
     return Candidate(candidate.name, candidate.family, {**candidate.settings, **length})
 
 

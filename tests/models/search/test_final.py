@@ -154,7 +154,7 @@ def test_a_refit_trains_on_validation_rows_and_keeps_their_scores(runner, trials
     assert added == table.filter((pl.col("split") == "val") & pl.col("label").is_not_null()).height
     found = make_model(trials, runner.inputs, "ensemble", tmp_path / "validated")
     weights = weights_of(found["leaderboard"])
-    refit_model(trials, weights, runner, tmp_path / "bundle")
+    refit_model(trials, weights, runner, tmp_path / "bundle", seeds=3)
     bundle = load_bundle(tmp_path / "bundle")
     for member in bundle.members:
         name = member.record["candidate"]
@@ -162,8 +162,9 @@ def test_a_refit_trains_on_validation_rows_and_keeps_their_scores(runner, trials
         assert member.record["rows"]["train"] == trial.metadata["rows"]["train"] + added
         assert member.record["validation_scores"] == trial.metadata["validation_scores"]
         _check_length(member, trial)
+        assert len(member.seeds) == 3
     # A second time everything is found again.
-    refit_model(trials, weights, runner, tmp_path / "again")
+    refit_model(trials, weights, runner, tmp_path / "again", seeds=3)
     made = list((runner.store.root / "refit").glob("*/artifact.json"))
     assert len(made) == len(bundle.members)
 
@@ -189,6 +190,12 @@ def test_a_refit_is_as_long_as_the_best_of_its_trial(trials):
     longest = fixed_length(TREES, {Protocol.FROZEN: 10}, growth=9.0, staleness=0.0)
     assert longest.settings["trees"] == {"frozen": 15}
     assert longest.settings["staleness"] == 0
+    many = {Protocol.FROZEN: 2}
+    # Networks over the graph take too long for more seeds than their trial's.
+    graph = Candidate("graph", "rdl", {"seeds": 2})
+    found = [fixed_length(one, many, 1.0, seeds=9).config().seeds for one in (TREES, NET, graph)]
+    assert found == [9, 9, 2]
+    assert fixed_length(TREES, many, 1.0, seeds=1).config().seeds == TREES.config().seeds
     one = {Protocol.FROZEN: rounds_of(trials[2], Protocol.FROZEN)}
     assert fixed_length(NET, one, 2.0).settings["epochs"] == one[Protocol.FROZEN]
 
