@@ -82,6 +82,8 @@ def _config(schema: RelationalSchema, options: argparse.Namespace) -> dict[str, 
         "trials": options.trials,
         "trial_seeds": 1,
         "trial_seconds": options.trial_seconds,
+        # Trials are what a bank is for, not the model.
+        "refit": False,
     }
     return {"ops": {f"{schema.database}__{t.name}__model": {"config": settings} for t in tasks}}
 
