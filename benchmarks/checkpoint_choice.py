@@ -199,7 +199,9 @@ def rows_of(bundle: Any, part: pl.DataFrame) -> ValidationRows:
     labels = bundle.labels.transform(part["label"])
     task: Task = bundle.task
     times = part["cutoff_time"].to_numpy()
-    return ValidationRows(task.task_type, task.metric, labels, times, len(bundle.labels.classes))
+    classes = len(bundle.labels.classes)
+    entities = part["entity"].to_numpy()
+    return ValidationRows(task.task_type, task.metric, labels, times, classes, entities)
 
 
 @lru_cache(maxsize=2)

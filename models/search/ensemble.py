@@ -29,10 +29,12 @@ class SelectionConfig:
         rounds: Members that are added, one at a time.
         start: The selection starts from so many of the best single models (Section 2.2), or where
             rows are few the luckiest model would take all.
-        bags: Selections from random parts of the models, whose weights are averaged (Section 2.3).
-        share: Of the models, in each bag; all of them, in one bag, where there are few.
+        bags: Selections whose weights are averaged (Section 2.3), each on the rows of entities drawn
+            with replacement: with few entities validation favours whoever suits these. One bag is of
+            the rows as they are.
+        share: Of many models, drawn for each bag; of few, each bag has all.
         combination: What is averaged: predictions, or their ranks (binary tasks only).
-        seed: Of the bags.
+        seed: Of the parts of the models.
     """
 
     rounds: int = 25
@@ -72,8 +74,8 @@ def greedy_selection(
 ) -> np.ndarray:
     """How much each model counts in the ensemble, float64 [models], of sum 1.
 
-    In each bag the model whose addition gives the best validation score is added, again and again,
-    with replacement; the bag's weights are those of its best round.
+    In each bag the model whose addition gives the best score is added, again and again, with
+    replacement; the bag's weights are those of its best round.
 
     Args:
         rows: The validation rows.
@@ -88,13 +90,18 @@ def greedy_selection(
     usable = _best_first(rows, stacked)
     generator = np.random.default_rng(config.seed)
     # A part of a few models leaves out the best one as often as not.
-    bags, share = (config.bags, config.share) if len(usable) >= MANY else (1, 1.0)
-    size = max(1, round(share * len(usable)))
+    size = max(1, round(config.share * len(usable))) if len(usable) >= MANY else len(usable)
+    as_they_are = np.arange(rows.labels.size)
     weights = np.zeros(len(stacked))
-    for _ in range(bags):
+    for positions in rows.drawn(config.bags) if config.bags > 1 else [as_they_are]:
         # In the order of their scores, so that equals are taken alike in every bag.
-        bag = usable[np.sort(generator.permutation(len(usable))[:size])]
-        weights[bag] += _selected(rows, stacked[bag], config) / bags
+        part = usable[np.sort(generator.permutation(len(usable))[:size])]
+        own, predicted = rows.take(positions), stacked[part][:, positions]
+        order = _usable(own, predicted)
+        if not order.size:
+            # Such as rows of one class alone.
+            own, predicted, order = rows, stacked[part], np.arange(part.size)
+        weights[part[order]] += _selected(own, predicted[order], config) / config.bags
     return weights
 
 
@@ -107,7 +114,8 @@ def steadied_selection(
     """Half the weights of greedy selection, half a plain mean, float64 [models], of sum 1.
 
     The mean is of all models within two standard errors of the best (of the difference of the two, by
-    paired bootstrap): where rows are few, validation cannot tell them apart and the selection is luck.
+    paired bootstrap over entities): where these are few, validation cannot tell the models apart and
+    the selection is luck.
 
     Args:
         rows: The validation rows.
@@ -152,15 +160,20 @@ def _selected(rows: ValidationRows, predictions: np.ndarray, config: SelectionCo
 
 
 def _best_first(rows: ValidationRows, predictions: np.ndarray) -> np.ndarray:
-    losses = _losses(rows, predictions)
-    order = np.argsort(losses, kind="stable")
-    usable = order[np.isfinite(losses[order])]
+    usable = _usable(rows, predictions)
     if not usable.size:
         raise ValueError(
             f"none of {len(predictions)} models has a validation {rows.metric} on the "
             f"{rows.labels.size} rows, so no ensemble can be chosen"
         )
     return usable
+
+
+def _usable(rows: ValidationRows, predictions: np.ndarray) -> np.ndarray:
+    """The models that have a score, best first."""
+    losses = _losses(rows, predictions)
+    order = np.argsort(losses, kind="stable")
+    return order[np.isfinite(losses[order])]
 
 
 def _losses(rows: ValidationRows, predictions: np.ndarray) -> np.ndarray:

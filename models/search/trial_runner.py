@@ -202,6 +202,7 @@ def validation_of(
         labels[known],
         rows["cutoff_time"].to_numpy()[known],
         len(bundle.labels.classes),
+        rows["entity"].to_numpy()[known],
     )
     predictions = [read_predictions(trial, "val", protocol).mean(axis=0) for trial in trials]
     return found, [one[known] for one in predictions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +25,9 @@ class ValidationRows:
         labels: Encoded, float64, shape (rows,), all of them known.
         cutoff_times: datetime64, shape (rows,).
         classes: Number of classes (multiclass only).
+        entities: Of each row, any dtype that sorts, shape (rows,); None for one of its own each.
+            Rows of an entity rise and fall together, those that are predicted from the same old
+            news most of all: what varies are the entities.
     """
 
     task_type: TaskType
@@ -31,6 +35,7 @@ class ValidationRows:
     labels: np.ndarray
     cutoff_times: np.ndarray
     classes: int = 0
+    entities: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.cutoff_times.shape or np.isnan(self.labels).any():
@@ -43,7 +48,10 @@ class ValidationRows:
     def take(self, positions: np.ndarray) -> ValidationRows:
         """The rows at these positions."""
         return replace(
-            self, labels=self.labels[positions], cutoff_times=self.cutoff_times[positions]
+            self,
+            labels=self.labels[positions],
+            cutoff_times=self.cutoff_times[positions],
+            entities=None if self.entities is None else self.entities[positions],
         )
 
     def scores(self, predictions: np.ndarray) -> np.ndarray:
@@ -69,7 +77,7 @@ class ValidationRows:
         )
 
     def resampled(self, predictions: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-        """The metric of one model on rows drawn with replacement, float64, shape (draws,).
+        """The metric of one model on the rows of `drawn`, float64, shape (draws,).
 
         The draws are the same for all models, so the standard deviation of the difference of two
         models' is the paired bootstrap's standard error of the difference of their scores (Efron
@@ -79,12 +87,23 @@ class ValidationRows:
             predictions: Shape (rows,) or (rows, classes).
             draws: How many.
         """
+        return np.array(
+            [self.take(rows).scores(predictions[None, rows])[0] for rows in self.drawn(draws)]
+        )
+
+    def drawn(self, draws: int) -> Iterator[np.ndarray]:
+        """Positions of rows of entities that are drawn with replacement, the same each time.
+
+        An entity that is drawn twice has its rows there twice (a cluster bootstrap: Davison and
+        Hinkley, "Bootstrap methods and their application", 1997, Section 3.8).
+        """
         generator = np.random.default_rng(0)
-        found = []
+        rows = np.arange(self.labels.size)
+        number = rows if self.entities is None else np.unique(self.entities, return_inverse=True)[1]
+        count = int(number.max(initial=-1)) + 1
         for _ in range(draws):
-            rows = generator.integers(self.labels.size, size=self.labels.size)
-            found.append(self.take(rows).scores(predictions[None, rows])[0])
-        return np.array(found)
+            times = np.bincount(generator.integers(count, size=count), minlength=count)
+            yield np.repeat(rows, times[number])
 
     def late(self, share: float = 1 / 3) -> np.ndarray:
         """Positions of the rows of the last cutoffs, ascending.

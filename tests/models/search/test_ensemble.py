@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import rankdata
@@ -70,6 +72,30 @@ def test_bags_are_of_some_models_and_repeat_themselves(values):
     assert np.count_nonzero(weights) > 3
     models = many
     assert np.array_equal(weights, greedy_selection(rows, models, config))
+
+
+def test_a_model_that_suits_one_entity_of_few_is_not_trusted():
+    random = np.random.default_rng(4)
+    entities = np.repeat(np.arange(6), 50)
+    labels = random.normal(0, 1, 300)
+    rows = ValidationRows(
+        TaskType.REGRESSION, Metric.MAE, labels, np.full(300, START), entities=entities
+    )
+    # By far the best for entity 0, and so on average; the other one for the five others.
+    lucky = labels + np.where(entities == 0, 0, 1.05)
+    steady = labels - np.where(entities == 0, 6, 0.15)
+    assert rows.scores(np.stack([lucky, steady])).argmin() == 0
+    plain = greedy_selection(rows, [lucky, steady], SelectionConfig(start=1, bags=1))
+    bagged = greedy_selection(rows, [lucky, steady], SelectionConfig(start=1, bags=20))
+    assert bagged.sum() == pytest.approx(1)
+    assert bagged[1] > plain[1] + 0.05
+    # A draw may have no positive label; then all rows decide.
+    single = (entities == 0).astype(float)
+    binary = replace(
+        rows, task_type=TaskType.BINARY_CLASSIFICATION, metric=Metric.ROC_AUC, labels=single
+    )
+    guesses = [single + random.normal(0, error, 300) for error in (0.2, 2.0)]
+    assert greedy_selection(binary, guesses).sum() == pytest.approx(1)
 
 
 def test_ranks_make_models_of_other_scales_equal():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -60,6 +62,30 @@ def test_a_pair_differs_more_surely_than_its_scores_are_known():
     assert standard_error(draws[0] - draws[1]) < standard_error(draws[0]) / 5
     assert np.array_equal(draws[0], known.resampled(first))
     assert np.isnan(standard_error(np.array([np.nan, np.nan, 1.0, 2.0])))
+
+
+def test_draws_are_of_whole_entities():
+    # Five entities of 20, 40, ... 100 rows, in no order.
+    known = rows(Metric.MAE)
+    random = np.random.default_rng(2)
+    entities = random.permutation(np.repeat(["d", "a", "c", "e", "b"], [20, 40, 60, 80, 100]))
+    grouped = replace(known, entities=entities)
+    draws = list(grouped.drawn(20))
+    for positions in draws:
+        times = np.bincount(positions, minlength=300)
+        by_entity = {name: set(times[entities == name]) for name in "abcde"}
+        assert all(len(found) == 1 for found in by_entity.values())
+        assert sum(found.pop() for found in by_entity.values()) == 5
+    assert len({positions.size for positions in draws}) > 3
+    assert all(np.array_equal(a, b) for a, b in zip(draws, grouped.drawn(20), strict=True))
+    taken = grouped.take(draws[0])
+    assert taken.entities is not None
+    assert set(taken.entities) == set(entities[draws[0]])
+    # A guess that is as wrong for all rows of an entity is known less surely than its rows suggest.
+    shift = dict(zip("abcde", (0.0, 1.0, 2.0, 3.0, 4.0), strict=True))
+    guess = known.labels + np.array([shift[name] for name in entities])
+    errors = [standard_error(one.resampled(guess)) for one in (known, grouped)]
+    assert errors[1] > 3 * errors[0]
 
 
 def test_the_last_slice_is_whole_cutoffs():
