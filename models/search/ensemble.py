@@ -15,7 +15,7 @@ import numpy as np
 from models.families.ensemble import Combination, quantiles_of, ranks_of
 from models.search.validation import ValidationRows, standard_error
 
-NEAR = 2.0
+NEAR = 1.0
 """Models whose scores differ by so many standard errors or less are taken for equals."""
 MANY = 20
 """So many models or more are selected from in bags."""
@@ -113,7 +113,7 @@ def steadied_selection(
 ) -> np.ndarray:
     """Half the weights of greedy selection, half a plain mean, float64 [models], of sum 1.
 
-    The mean is of all models within two standard errors of the best (of the difference of the two, by
+    The mean is of all models within a standard error of the best (of the difference of the two, by
     paired bootstrap over entities): where these are few, validation cannot tell the models apart and
     the selection is luck.
 
