@@ -172,7 +172,7 @@ def training_asset(
         trials = [outcome.artifact for outcome in outcomes]
         choice = config.choice or (BEST if named else "ensemble")
         is_refitted = not named if config.refit is None else config.refit
-        refit = config.refit_seeds if is_refitted else 0
+        refit_seeds = config.refit_seeds if is_refitted else 0
         recipe = Recipe(
             stage=STAGE,
             subject=subject,
@@ -181,13 +181,13 @@ def training_asset(
                 "protocol": task.protocol,
                 "metric": task.metric,
                 "choice": choice,
-                "refit": refit,
+                "refit": refit_seeds,
             },
             inputs={f"trial {trial.metadata['candidate']}": trial.fingerprint for trial in trials},
         )
 
         def produce(folder: Path) -> Mapping[str, Any]:
-            return _make(context, task, trials, runner, choice, refit, folder)
+            return _make(context, task, trials, runner, choice, refit_seeds, folder)
 
         outcome = workplace.build(context, recipe, produce, force=config.force)
         return materialization(
@@ -226,20 +226,20 @@ def _make(
     trials: Sequence[Artifact],
     runner: "TrialRunner",
     choice: str,
-    refit: int,
+    refit_seeds: int,
     folder: Path,
 ) -> Mapping[str, Any]:
-    """Writes the bundle, the one before a refit of so many seeds, the leaderboard and the plots."""
+    """Writes the bundle, the one before a refit (none of 0 seeds), the leaderboard and the plots."""
     from models.families.bundle import load_bundle
     from models.search.final import make_model, weights_of
     from models.search.refit import refit_model
 
-    chosen = folder / (VALIDATED if refit else BUNDLE)
+    chosen = folder / (VALIDATED if refit_seeds else BUNDLE)
     try:
         found = make_model(trials, runner.inputs, choice, chosen)
-        if refit:
+        if refit_seeds:
             weights = weights_of(found["leaderboard"])
-            refit_model(trials, weights, runner, folder / BUNDLE, context.log.info, refit)
+            refit_model(trials, weights, runner, folder / BUNDLE, context.log.info, refit_seeds)
     except ValueError as fault:
         raise dg.Failure(f"the model of task {task.name}: {fault}") from fault
     # Without the seconds: the same inputs give the same files.

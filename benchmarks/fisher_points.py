@@ -2,8 +2,8 @@
 
     python -m benchmarks.fisher_points --home .relforge --out fisher.json
 
-Reads the networks' trials in pipelines' stores: each task's newest training table and graph. Points
-that are in the file already are kept. Prints the seconds that each took.
+Reads the networks' trials in pipelines' stores, of each task those of the training table that most
+of its trials share. Points that are in the file already are kept. Prints the seconds that each took.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
+from benchmarks.checkpoint_choice import stored_trials
 from benchmarks.tables import machine
 from models.artifacts import Artifact, ArtifactStore
 from models.database.training_table import read_training_table
@@ -36,23 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     print(machine(), flush=True)
     for home in options.home:
         store = ArtifactStore(home / "store")
-        for subject, trial in network_trials(store).items():
-            if subject in points:
+        for subject, trials in stored_trials(store, ()):
+            on_graph = [trial for _, trial in trials if "temporal_graph" in trial.inputs]
+            if subject in points or not on_graph:
                 continue
             started = time.monotonic()
-            points[subject] = point_of(store, trial, options.repeats, options.batches)
+            points[subject] = point_of(store, on_graph[0], options.repeats, options.batches)
             options.out.write_text(json.dumps(points, indent=1))
             print(f"{subject}: {time.monotonic() - started:.0f} s", flush=True)
     return 0
-
-
-def network_trials(store: ArtifactStore) -> dict[str, Artifact]:
-    """A finished trial of a network over the graph by task and date."""
-    found = {}
-    for trial in _trials(store):
-        if "temporal_graph" in trial.inputs:
-            found[str(trial.record["subject"]).rsplit("/", 1)[0]] = trial
-    return found
 
 
 def point_of(store: ArtifactStore, trial: Artifact, repeats: int, batches: int) -> list[float]:
@@ -72,11 +64,6 @@ def point_of(store: ArtifactStore, trial: Artifact, repeats: int, batches: int) 
         batches=batches,
     )
     return [round(float(value), 4) for value in point]
-
-
-def _trials(store: ArtifactStore) -> Iterator[Artifact]:
-    for path in sorted((store.root / "trial").glob("*/artifact.json")):
-        yield store.get("trial", path.parent.name)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from models.search.validation import ValidationRows, standard_error
 NEAR = 1.0
 """Models whose scores differ by so many standard errors or less are taken for equals."""
 MANY = 20
-"""So many models or more are selected from in bags."""
+"""Of so many models or more each bag has a part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def rounds_of(trial: Artifact, protocol: Protocol) -> int:
 def _trainings(trial: Artifact, protocols: Sequence[Protocol]) -> list[dict[Protocol, int]]:
     """The trees or epochs by protocol of each training that a refit for these protocols takes."""
     rounds = {protocol: rounds_of(trial, protocol) for protocol in protocols}
-    if not rounds or "trees" in trial.record["recipe"]["config"]["candidate"]["settings"]:
+    if "trees" in trial.record["recipe"]["config"]["candidate"]["settings"]:
         return [rounds] if rounds else []
     return [
         {protocol: count for protocol, count in rounds.items() if count == length}
