@@ -89,6 +89,10 @@ def test_a_model_that_suits_one_entity_of_few_is_not_trusted():
     bagged = greedy_selection(rows, [lucky, steady], SelectionConfig(start=1, bags=20))
     assert bagged.sum() == pytest.approx(1)
     assert bagged[1] > plain[1] + 0.05
+    on_rows = greedy_selection(
+        replace(rows, entities=None), [lucky, steady], SelectionConfig(start=1, bags=20)
+    )
+    assert bagged[1] > on_rows[1] + 0.05
     # A draw may have no positive label; then all rows decide.
     single = (entities == 0).astype(float)
     binary = replace(
