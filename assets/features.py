@@ -1,7 +1,7 @@
 """Stage 4, features: past-window aggregates of every row of a task's training table."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ from models.database.training_table import read_training_table
 if TYPE_CHECKING:
     from models.dfs.config import FeatureConfig
 
+TASK_WINDOWS = "task"
+MULTIPLES = (1, 4, 16)
+_TIMES = f"{', '.join(map(str, MULTIPLES[:-1]))} and {MULTIPLES[-1]} times"
 CODE = ("models/aggregation", "models/dfs", "models/database/semantic_types.py")
 
 
@@ -55,10 +58,10 @@ class FeatureStageConfig(StageConfig):
         ),
     )
     windows: list[str] = Field(
-        default=[],
+        default=[TASK_WINDOWS],
         description=(
             "Lengths of trailing windows, such as ['7 days', '90 days'], in which aggregates are "
-            "taken besides the whole past."
+            f"taken besides the whole past. '{TASK_WINDOWS}' stands for {_TIMES} the task's own window."
         ),
     )
     where: bool = Field(
@@ -70,8 +73,8 @@ class FeatureStageConfig(StageConfig):
     )
 
 
-def feature_config(config: FeatureStageConfig) -> "FeatureConfig":
-    """The library's configuration.
+def feature_config(config: FeatureStageConfig, task: Task) -> "FeatureConfig":
+    """The library's configuration for a task.
 
     Raises:
         Failure: a primitive, or a window's length, is none.
@@ -84,11 +87,19 @@ def feature_config(config: FeatureStageConfig) -> "FeatureConfig":
             depth=config.depth,
             max_features=config.max_features,
             max_paths=config.max_paths,
-            windows=tuple(parse_duration(text) for text in config.windows),
+            windows=_windows(config, task),
             **settings,
         )
     except ValueError as fault:
         raise dg.Failure(f"the features' configuration: {fault}") from fault
+
+
+def _windows(config: FeatureStageConfig, task: Task) -> tuple[timedelta, ...]:
+    given: list[timedelta] = []
+    for text in config.windows:
+        own = text == TASK_WINDOWS
+        given += [task.window * n for n in MULTIPLES] if own else [parse_duration(text)]
+    return tuple(given)
 
 
 def feature_recipe(
@@ -105,7 +116,7 @@ def feature_recipe(
         code=code_version(*CODE),
         config={
             "as_of": as_of,
-            **to_plain(feature_config(config)),
+            **to_plain(feature_config(config, task)),
             "where": config.where,
             "tables": schema.tables,
             "foreign_keys": schema.foreign_keys,
@@ -150,7 +161,7 @@ def feature_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
                 read_training_table(table.path / training_tables.FILE),
                 as_of,
                 staged_tables(staging, schema),
-                feature_config(config),
+                feature_config(config, task),
                 folder,
                 workplace.threads,
                 workplace.memory_limit,

@@ -197,6 +197,7 @@ def _space(runner: "TrialRunner", route: Route, families: Sequence[str], config:
 
     features = runner.inputs.features
     depth = max((len(one.path) for one in features.definitions), default=1) if features else 1
+    windows = bool(features and features.has_windows)
     whole = whole_space(families)
     fixed = {name: _budget(name, config) for name in whole.learners}
     starts = tuple(
@@ -206,7 +207,12 @@ def _space(runner: "TrialRunner", route: Route, families: Sequence[str], config:
     )
     branches = tuple(Branch(name) for name in route.branches)
     return replace(
-        whole, branches=branches, initialisations=starts, depth=max(depth, 1), fixed=fixed
+        whole,
+        branches=branches,
+        initialisations=starts,
+        depth=max(depth, 1),
+        windows=windows,
+        fixed=fixed,
     )
 
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from models.aggregation.features import Condition, Feature, feature_name, output_type
 from models.aggregation.paths import Hop, Path, end_of
 from models.aggregation.primitives import AGGREGATES, SEED_FEATURES, TRANSFORMS
-from models.aggregation.windows import PAST, trailing
+from models.aggregation.windows import trailing
 from models.database.schema import Column, RelationalSchema, SemanticType, Table
 from models.dfs.budget import paths_within, within_budget
 from models.dfs.config import FeatureConfig
@@ -66,7 +66,8 @@ def offer_features(
     Under the budget the shallower features are kept first; among those of one depth the paths take
     turns. Within a path, values of the row itself or of a parent come as they are, then under each
     transform. Aggregates come in the order of `config.primitives`, each over the columns as
-    declared and then over transformed ones, the whole past before windows; conditions come last.
+    declared and then over transformed ones, all of the whole past before any in windows; conditions
+    come last.
     What is kept is listed path by path.
 
     Args:
@@ -183,14 +184,19 @@ class _Templates:
                     yield from _of_source(of_seed, ())
 
     def _aggregates(self, shape: _Shape) -> Iterator[Feature]:
-        """Stacks of aggregates in the whole past and in windows, then under conditions."""
-        timed = self._schema.table(shape.outer).time_column is not None
-        windows = [PAST, *(trailing(length) for length in self._config.windows if timed)]
-        for primitives in _stacks(shape.levels, self._config.primitives):
-            for source in self._inputs(shape, primitives[-1]):
-                for window in windows:
-                    for feature in _of_source(source, primitives):
-                        yield feature if window == PAST else replace(feature, window=window)
+        """Stacks of aggregates in the whole past, then in windows, then under conditions."""
+        past = [
+            feature
+            for primitives in _stacks(shape.levels, self._config.primitives)
+            for source in self._inputs(shape, primitives[-1])
+            for feature in _of_source(source, primitives)
+        ]
+        yield from past
+        if self._schema.table(shape.outer).time_column is not None:
+            # All windows of an aggregate before the next aggregate: a budget cuts at the end.
+            for feature in past:
+                for length in self._config.windows:
+                    yield replace(feature, window=trailing(length))
         if shape.levels == 1:
             yield from self._conditional(shape)
 

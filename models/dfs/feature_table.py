@@ -14,6 +14,7 @@ import polars as pl
 
 from models.aggregation.engine import compute_features
 from models.aggregation.features import Feature, feature_from_plain
+from models.aggregation.windows import PAST, trailing
 from models.database.schema import Protocol, RelationalSchema, Task, to_plain
 from models.database.schema_json import schema_from_plain
 from models.database.semantic_types import complete_schema
@@ -45,18 +46,30 @@ class FeatureTable:
     frozen: pl.DataFrame
     stale: pl.DataFrame
 
-    def within(self, depth: int | None) -> FeatureTable:
+    @property
+    def has_windows(self) -> bool:
+        """Whether some features are of trailing windows."""
+        return any(one.window != PAST for one in self.definitions)
+
+    def within(self, depth: int | None, windows: bool = True) -> FeatureTable:
         """The table with the features alone whose path has at most so many keys; None for all.
+
+        Without `windows` those of trailing windows are left out too.
 
         Raises:
             ValueError: There is no such feature.
         """
-        if depth is None:
+        if depth is None and windows:
             return self
-        kept = tuple(f for f in self.definitions if len(f.path) <= depth)
+        kept = tuple(
+            one
+            for one in self.definitions
+            if (depth is None or len(one.path) <= depth) and (windows or one.window == PAST)
+        )
         if not kept:
             raise ValueError(
-                f"none of the {len(self.definitions)} features has depth {depth} or less"
+                f"none of the {len(self.definitions)} features has "
+                + (f"depth {depth} or less" if depth is not None else "no window")
             )
         return replace(self, definitions=kept)
 
@@ -106,7 +119,9 @@ def build_feature_table(
         ValueError: There are more schema paths than `config.max_paths`.
     """
     schema = complete_schema(declared, tables, as_of=as_of)
-    values = frequent_values(schema, tables, as_of - task.validation_span) if conditions else None
+    trained_until = as_of - task.validation_span
+    config = _within_history(config, schema, tables, trained_until, progress)
+    values = frequent_values(schema, tables, trained_until) if conditions else None
     offer = offer_features(schema, task.entity_table, config, task.hidden_columns, values)
     definitions = offer.features
     progress(
@@ -153,6 +168,29 @@ def build_feature_table(
     (folder / DEFINITIONS).write_text(json.dumps(content, indent=1))
     rows = {f"{name}_rows": part.height for name, part in others.items()}
     return {"rows": features.height, **rows, "features": len(definitions), **counts}
+
+
+def _within_history(
+    config: FeatureConfig,
+    schema: RelationalSchema,
+    tables: Mapping[str, Path],
+    until: datetime,
+    progress: Callable[[str], None],
+) -> FeatureConfig:
+    """The configuration without the windows in which training rows see all that there ever was."""
+    times = [
+        pl.scan_parquet(tables[table.name]).select(pl.col(table.time_column).min()).collect().item()
+        for table in schema.tables
+        if table.time_column
+    ]
+    first = min((time for time in times if time is not None), default=until)
+    kept = tuple(window for window in config.windows if first + window < until)
+    if kept != config.windows:
+        left_out = [str(trailing(window)) for window in config.windows if window not in kept]
+        progress(
+            f"no windows of {', '.join(left_out)}: the past that training rows see begins {first}"
+        )
+    return replace(config, windows=kept)
 
 
 def seeds_of(rows: pl.DataFrame, task: Task, as_of: datetime, protocol: Protocol) -> pl.DataFrame:

@@ -209,7 +209,9 @@ def train_embedding_features_bundle(
     _check(embedder.pretrained, graph, task, as_of)
     # Labels and rows are as for networks, which need no features.
     data = prepare(task, training_table, as_of, None, with_stale=config.staleness > 0)
-    features = features.within(config.depth) if features and config.features else None
+    features = (
+        features.within(config.depth, config.windows) if features and config.features else None
+    )
     definitions = features.definitions if features else ()
     parts: dict[str, pl.DataFrame] = {}
     for name, part in data.parts.items():

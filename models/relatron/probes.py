@@ -192,9 +192,9 @@ def _predictions(
     features = _only(inputs.features, rows.table)
     for depth in (1, 2):
         try:
-            data = prepare(
-                inputs.task, rows.table, features.within(depth), LightGBMConfig().max_categories
-            )
+            # Without windows: they cost, and say more of the task than of what tells branches apart.
+            known = features.within(depth, windows=False)
+            data = prepare(inputs.task, rows.table, known, LightGBMConfig().max_categories)
         except ValueError as reason:
             progress(f"probes: {reason}")
             continue

@@ -36,6 +36,7 @@ class Branch(StrEnum):
 
 LIGHTGBM: Axes = {
     "depth": (1, 2, 3),
+    "windows": (True, False),
     "learning_rate": (0.01, 0.03, 0.1),
     "num_leaves": (7, 15, 31, 63),
     "min_data_in_leaf": (20, 50, 100, 300),
@@ -46,6 +47,7 @@ LIGHTGBM: Axes = {
 }
 RESNET: Axes = {
     "depth": (1, 2, 3),
+    "windows": (True, False),
     "channels": (16, 32, 64, 128),
     "layers": (1, 2, 3, 4),
     "dropout": (0.0, 0.2, 0.3, 0.5),
@@ -56,6 +58,7 @@ RESNET: Axes = {
 }
 FT_TRANSFORMER: Axes = {
     "depth": (1, 2, 3),
+    "windows": (True, False),
     "channels": (16, 32, 64),
     "layers": (1, 2, 3),
     "dropout": (0.0, 0.2, 0.4),
@@ -125,6 +128,7 @@ class Space:
         learners: Learners to search; others of a branch are left out.
         initialisations: What networks may start from.
         depth: The deepest DFS features that there are.
+        windows: Whether there are features of trailing windows.
         fixed: Settings of every candidate of a learner, by learner, such as budgets.
     """
 
@@ -132,6 +136,7 @@ class Space:
     learners: tuple[str, ...] = ("lightgbm", "resnet", "rdl", "lightgbm_on_embeddings")
     initialisations: tuple[str, ...] = (SCRATCH,)
     depth: int = 2
+    windows: bool = True
     fixed: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -157,6 +162,8 @@ class Space:
         found = dict(SPACE[branch][learner])
         if "depth" in found:
             found["depth"] = tuple(depth for depth in found["depth"] if depth <= self.depth)
+        if not self.windows:
+            found.pop("windows", None)
         if "initialisation" in found:
             # First, because a pretrained encoder brings its architecture along.
             known = found.pop("initialisation")

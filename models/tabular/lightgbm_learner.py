@@ -33,7 +33,8 @@ class LightGBMConfig:
     `min_data_per_group`): in a relational database most of them name rows elsewhere, and LightGBM's
     defaults learn those by heart. A leaf
     has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
-    path of the features that are read (None: all that there are). `staleness` is the weight of the
+    path of the features that are read (None: all that there are), `windows` whether those of trailing
+    windows are. `staleness` is the weight of the
     training rows as earlier moments saw them, against one minus it of the same rows as their cutoffs
     see them, in a second model that only the frozen protocol may take; 0 for no such model. `trees`
     fixes by protocol how many trees there are, without early stopping or anything else to choose, and
@@ -54,6 +55,7 @@ class LightGBMConfig:
     cat_l2: float = 50.0
     min_data_per_group: int = 200
     depth: int | None = None
+    windows: bool = True
     staleness: float = 0.25
     trees: Mapping[str, int] | None = None
     extra: dict[str, Any] = field(default_factory=dict)

@@ -41,7 +41,8 @@ class NetworkConfig:
     A batch has `batch_size` rows, or a twentieth of the training rows where these are few (but no
     less than 32): an epoch of a handful of steps would make `patience` a matter of luck.
 
-    `depth` is the longest path of the features that are read (None: all that there are).
+    `depth` is the longest path of the features that are read (None: all that there are), `windows`
+    whether those of trailing windows are.
     `max_columns` keeps the columns with the most mutual information with the training labels (None:
     all); flags of missing values come on top. `max_categories` is how many values of a category are
     told apart. `max_seconds` and `max_gigabytes` are budgets for each seed; with the first, results
@@ -64,6 +65,7 @@ class NetworkConfig:
     schedule: str = "constant"
     warm_up_steps: int = 20
     depth: int | None = None
+    windows: bool = True
     max_columns: int | None = None
     max_categories: int = 30
     max_seconds: float | None = None

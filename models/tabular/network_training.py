@@ -51,7 +51,7 @@ def train_network_bundle(
     Returns:
         Metadata: rows, kept features, validation scores and best epochs by seed.
     """
-    table = table.within(config.depth)
+    table = table.within(config.depth, config.windows)
     with_stale = config.staleness > 0
     data = prepare(task, training_table, table, config.max_categories, with_stale=with_stale)
     if config.max_columns is not None:

@@ -34,7 +34,7 @@ def train_bundle(
     Returns:
         Metadata: rows, kept features, validation scores and best rounds by seed, importances.
     """
-    table = table.within(config.depth)
+    table = table.within(config.depth, config.windows)
     with_stale = config.staleness > 0
     data = prepare(task, training_table, table, config.max_categories, with_stale=with_stale)
     models = train(

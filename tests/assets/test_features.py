@@ -1,5 +1,6 @@
 """The feature stage's settings: checked before any work, and all part of the fingerprint."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -30,8 +31,21 @@ def fingerprint(**settings):
     return feature_recipe(SHOP, TASK, datetime(2024, 1, 1), config, {}).fingerprint
 
 
-def test_the_defaults_are_those_of_the_library():
-    assert feature_config(FeatureStageConfig()) == FeatureConfig()
+def test_the_defaults_are_those_of_the_library_and_windows_of_the_task():
+    multiples = (DAY, 4 * DAY, 16 * DAY)
+    assert feature_config(FeatureStageConfig(), TASK) == FeatureConfig(windows=multiples)
+    assert feature_config(FeatureStageConfig(windows=[]), TASK) == FeatureConfig()
+    more = feature_config(FeatureStageConfig(windows=["90 days", "task"]), TASK)
+    assert more.windows == (90 * DAY, *multiples)
+
+
+def test_a_task_with_another_window_has_another_fingerprint():
+    weekly = replace(TASK, window=7 * DAY)
+    recipes = [
+        feature_recipe(SHOP, task, datetime(2024, 1, 1), FeatureStageConfig(), {})
+        for task in (TASK, weekly)
+    ]
+    assert recipes[0].fingerprint != recipes[1].fingerprint
 
 
 def test_every_setting_reaches_the_library_and_the_fingerprint():
@@ -39,7 +53,7 @@ def test_every_setting_reaches_the_library_and_the_fingerprint():
     changed = {fingerprint(**{name: value}) for name, value in CHANGES.items()}
     assert len(changed | {fingerprint()}) == len(CHANGES) + 1
     assert fingerprint(force=True) == fingerprint()
-    assert feature_config(FeatureStageConfig(**CHANGES)) == FeatureConfig(
+    assert feature_config(FeatureStageConfig(**CHANGES), TASK) == FeatureConfig(
         3, ("trend", "count"), 40, (timedelta(days=30),), 9
     )
 
@@ -54,11 +68,12 @@ def test_one_length_written_in_two_ways_is_one_fingerprint():
         ({"primitives": ["means"]}, "did you mean 'mean'"),
         ({"windows": ["a while"]}, "'a while'"),
         ({"windows": ["1 day", "24 hours"]}, "listed twice"),
+        ({"windows": ["task", "4 days"]}, "listed twice"),
     ],
 )
 def test_a_senseless_setting_fails_with_its_mend(wrong, message):
     with pytest.raises(dg.Failure, match=message):
-        feature_config(FeatureStageConfig(**wrong))
+        feature_config(FeatureStageConfig(**wrong), TASK)
 
 
 @pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 4}, {"max_features": 0}])

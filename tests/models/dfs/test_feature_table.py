@@ -1,6 +1,7 @@
 """A feature table's settings: conditions on frequent values, and what the budget left out."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -94,6 +95,27 @@ def test_a_table_can_be_read_up_to_a_depth(tmp_path):
     assert table.within(None) is table
     with pytest.raises(ValueError, match=r"none of the .* features has depth -1 or less"):
         table.within(-1)
+
+
+def test_a_table_can_be_read_without_its_windows(tmp_path):
+    config = FeatureConfig(depth=1, primitives=("count", "mean"), windows=(day(2) - day(0),))
+    _, table = build(tmp_path, config=config)
+    assert table.has_windows
+    without = table.within(None, windows=False)
+    _, plain = build(tmp_path / "plain", config=replace(config, windows=()))
+    assert without.definitions == plain.definitions
+    assert not without.has_windows
+    assert table.within(1, windows=True).definitions == table.definitions
+
+
+def test_windows_longer_than_the_past_of_all_training_rows_are_left_out(tmp_path):
+    lines = []
+    lengths = (day(3) - day(0), timedelta(days=3000))
+    config = FeatureConfig(depth=1, primitives=("count",), windows=lengths)
+    _, table = build(tmp_path, config=config, progress=lines.append)
+    found = {one.window.length for one in table.definitions}
+    assert found == {None, lengths[0]}
+    assert any("no windows of 3000 days" in line for line in lines)
 
 
 def many_rows(validation=(16, 18, 20), entities=40):

@@ -81,6 +81,13 @@ def test_the_number_of_configurations_is_that_of_distinct_ones():
     assert trees.configurations() == {"dfs/lightgbm": len(every)}
 
 
+def test_windows_are_an_axis_only_where_there_are_some():
+    trees = Space(branches=(Branch.DFS,), learners=("lightgbm",))
+    assert {one.settings["windows"] for one in draws(trees, 20)} == {True, False}
+    without = Space(branches=(Branch.DFS,), learners=("lightgbm",), windows=False)
+    assert not any("windows" in one.settings for one in draws(without, 20))
+
+
 def test_fixed_settings_are_those_of_every_candidate():
     space = Space(
         learners=("lightgbm", "rdl"), fixed={"rdl": {"epochs": 3}, "lightgbm": {"seeds": 1}}
