@@ -77,6 +77,7 @@ class EmbeddingFeaturesConfig(LightGBMConfig):
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        LightGBMConfig.__post_init__(self)
         known: Mapping[str, type[Pretext] | type[Strategy]]
         known = {"encoder": Pretext, "strategy": Strategy}
         for name, values in known.items():

@@ -265,6 +265,7 @@ def test_an_input_that_is_missing_is_named(inputs, tmp_path, missing, message):
         ({"encoder": "tev"}, "encoder must be one of tve, .*got 'tev'"),
         ({"strategy": "first"}, "strategy must be one of uniform, last"),
         ({"fan_out": 0}, "fan_out must be at least 1"),
+        ({"staleness": 3.0}, "staleness is a share from 0 to 1"),
         ({"rounds": "many"}, "rounds: Input should be a valid integer"),
     ],
 )
