@@ -95,7 +95,12 @@ def main(arguments: list[str] | None = None) -> int:
     bank = read_bank(Path(folder) for folder in options.bank)
     points = json.loads(options.fisher.read_text()) if options.fisher else {}
     tasks = list(finished_tasks(bank, space, Protocol(options.protocol), points))
-    searched = [task for task in tasks if len(task.candidates) >= options.least]
+    # With points, all searchers are compared on the tasks that have one.
+    searched = [
+        task
+        for task in tasks
+        if len(task.candidates) >= options.least and (not points or task.fisher is not None)
+    ]
     print(f"{len(searched)} tasks under the {options.protocol} protocol; {machine()}", flush=True)
     print(table(searched, tasks, space, options.trials, options.seeds))
     return 0
