@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder for predictions")
     parser.add_argument("--each", type=int, default=3, help="trials a branch in the race")
     options = parser.parse_args(arguments)
+    options.cache.mkdir(parents=True, exist_ok=True)
     print(machine())
     found = []
     for protocol in Protocol:
