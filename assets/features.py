@@ -178,14 +178,18 @@ def feature_asset(schema: RelationalSchema, task: Task) -> dg.AssetsDefinition:
 def _metadata(folder: Path) -> dict[str, Any]:
     import json
 
+    from models.aggregation.features import feature_from_plain
     from models.dfs.feature_table import DEFINITIONS
 
     content = json.loads((folder / DEFINITIONS).read_text())
     definitions = content["features"]
+    found = {feature_from_plain(entry).window for entry in definitions}
+    windows = sorted(found, key=lambda window: window.length or timedelta.max)
     return {
         "features": len(definitions),
         "kept": f"{len(definitions):,} of {content['offered']:,}",
         "schema paths": content["paths"],
+        "windows": ", ".join(str(window) or "the whole past" for window in windows),
         "definitions": table_metadata(
             {"feature": entry["name"], "type": entry["semantic_type"]} for entry in definitions
         ),
