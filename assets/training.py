@@ -59,7 +59,7 @@ class TrainingStageConfig(StageConfig):
     """What to search and how to choose; or which candidates to train instead."""
 
     trials: int | None = Field(
-        None, description="Trials of the search; None for RELFORGE_TRIALS, by default 6.", ge=1
+        None, description="Trials of the search; None for RELFORGE_TRIALS, by default 9.", ge=1
     )
     seconds: float | None = Field(
         None, description="No trial begins once all of them took so long; None for no limit."

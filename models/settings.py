@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RDL = "rdl"
 EMBEDDINGS = "lightgbm_on_embeddings"
 FAMILIES = ("lightgbm", "resnet", RDL)
-TRIALS = 6
+TRIALS = 9
 ON_GRAPHS = {RDL, EMBEDDINGS}
 """Families that read the temporal graph."""
 
@@ -22,7 +22,7 @@ class Settings:
     RELFORGE_HOME: artifacts, warehouses and the Dagster instance (default `.relforge`).
     RELFORGE_DBT_PROJECT: the dbt project that declares the databases (default `dbt_project`).
     RELFORGE_FAMILIES: the model families that pipelines train by default, comma-separated.
-    RELFORGE_TRIALS: the trials of a task's search (default 6).
+    RELFORGE_TRIALS: the trials of a task's search (default 9).
     """
 
     home: Path
