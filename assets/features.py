@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 TASK_WINDOWS = "task"
 MULTIPLES = (1, 4, 16)
 _TIMES = f"{', '.join(map(str, MULTIPLES[:-1]))} and {MULTIPLES[-1]} times"
-CODE = ("models/aggregation", "models/dfs", "models/database/semantic_types.py")
+CODE = (
+    "models/aggregation",
+    "models/dfs",
+    "models/database/semantic_types.py",
+    "models/database/source.py",
+)
 
 
 class FeatureStageConfig(StageConfig):

@@ -128,6 +128,17 @@ def parquet_rows(path: Path) -> int:
 
 def last_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime | None:
     """The time of the newest row of the database, over staged or raw tables; None without any."""
+    return max(_extreme_times("max", tables, schema), default=None)
+
+
+def first_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime | None:
+    """The time of the oldest row of the database, over staged or raw tables; None without any."""
+    return min(_extreme_times("min", tables, schema), default=None)
+
+
+def _extreme_times(
+    aggregate: str, tables: Mapping[str, Path], schema: RelationalSchema
+) -> list[datetime]:
     found: list[datetime] = []
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -135,12 +146,12 @@ def last_event(tables: Mapping[str, Path], schema: RelationalSchema) -> datetime
             if table.time_column and table.name in tables:
                 time = f"try_cast({quote(table.time_column)} as timestamp)"
                 row = connection.execute(
-                    f"select max({time}) from read_parquet(?)",
+                    f"select {aggregate}({time}) from read_parquet(?)",
                     [str(tables[table.name])],
                 ).fetchone()
                 if row and row[0] is not None:
                     found.append(row[0])
-    return max(found, default=None)
+    return found
 
 
 def newest_event(schema: RelationalSchema) -> datetime | None:

@@ -18,6 +18,7 @@ from models.aggregation.windows import PAST, trailing
 from models.database.schema import Protocol, RelationalSchema, Task, to_plain
 from models.database.schema_json import schema_from_plain
 from models.database.semantic_types import complete_schema
+from models.database.source import first_event
 from models.dfs.conditions import frequent_values
 from models.dfs.config import FeatureConfig
 from models.dfs.enumeration import offer_features
@@ -178,12 +179,7 @@ def _within_history(
     progress: Callable[[str], None],
 ) -> FeatureConfig:
     """The configuration without the windows in which training rows see all that there ever was."""
-    times = [
-        pl.scan_parquet(tables[table.name]).select(pl.col(table.time_column).min()).collect().item()
-        for table in schema.tables
-        if table.time_column
-    ]
-    first = min((time for time in times if time is not None), default=until)
+    first = first_event(tables, schema) or until
     kept = tuple(window for window in config.windows if first + window < until)
     if kept != config.windows:
         left_out = [str(trailing(window)) for window in config.windows if window not in kept]

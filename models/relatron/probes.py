@@ -192,7 +192,7 @@ def _predictions(
     features = _only(inputs.features, rows.table)
     for depth in (1, 2):
         try:
-            # Without windows: they cost, and say more of the task than of what tells branches apart.
+            # Without windows, which cost and which the shipped bank's signals do not know.
             known = features.within(depth, windows=False)
             data = prepare(inputs.task, rows.table, known, LightGBMConfig().max_categories)
         except ValueError as reason:

@@ -118,6 +118,19 @@ def test_windows_longer_than_the_past_of_all_training_rows_are_left_out(tmp_path
     assert any("no windows of 3000 days" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pl.col("at").cast(pl.Date), pl.col("at").dt.replace_time_zone("UTC")],
+    ids=["date", "time zone"],
+)
+def test_event_times_of_any_type_say_where_the_past_begins(tmp_path, kind):
+    frames = shop_frames(2)
+    lengths = (day(3) - day(0), timedelta(days=3000))
+    config = FeatureConfig(depth=1, primitives=("count",), windows=lengths)
+    _, table = build(tmp_path, frames | {"orders": frames["orders"].with_columns(kind)}, config)
+    assert {one.window.length for one in table.definitions} == {None, lengths[0]}
+
+
 def many_rows(validation=(16, 18, 20), entities=40):
     """Rows of many entities, the frozen validation rows of which see nothing for 0, 2 and 4 days."""
     cutoffs = {**dict.fromkeys(range(4, 14, 2), "train"), **dict.fromkeys(validation, "val")}
