@@ -180,7 +180,7 @@ def _within_history(
 ) -> FeatureConfig:
     """The configuration without the windows in which training rows see all that there ever was."""
     first = first_event(tables, schema) or until
-    kept = tuple(window for window in config.windows if first + window < until)
+    kept = tuple(window for window in config.windows if window < until - first)
     if kept != config.windows:
         left_out = [str(trailing(window)) for window in config.windows if window not in kept]
         progress(
