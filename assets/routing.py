@@ -143,7 +143,7 @@ def whole_space(families: Sequence[str]) -> "Space":
     if not branches:
         raise dg.Failure(
             f"there is no search over the families {', '.join(families)}; name candidates, or add "
-            "lightgbm, resnet, ft_transformer or rdl to RELFORGE_FAMILIES"
+            "lightgbm, linear, resnet, ft_transformer or rdl to RELFORGE_FAMILIES"
         )
     learners = tuple(dict.fromkeys(n for b in branches for n in _learners(b, families)))
     starts = ("scratch", DEFAULT_OBJECTIVE) if RDL in learners else ("scratch",)

@@ -35,7 +35,7 @@ FAMILY_CODE = {
 }
 SCRATCH = "scratch"
 # Learners whose training takes a budget of seconds.
-TIMED = ("resnet", "ft_transformer", RDL)
+TIMED = ("linear", "resnet", "ft_transformer", RDL)
 
 
 def make_runner(

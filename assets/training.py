@@ -48,7 +48,9 @@ class CandidateConfig(dg.Config):
 
     name: str = Field("", description="Empty: the family's name.")
     family: str = Field(
-        description="lightgbm, resnet, ft_transformer, tabpfn, rdl or lightgbm_on_embeddings."
+        description=(
+            "lightgbm, linear, resnet, ft_transformer, tabpfn, rdl or lightgbm_on_embeddings."
+        )
     )
     settings: dict[str, Any] = Field(
         {}, description="Settings of the family; docs/families.md lists them."
@@ -109,8 +111,8 @@ class TrainingStageConfig(StageConfig):
     refit_seeds: int = Field(
         3,
         description=(
-            "Models of each refitted learner over tables, at least: a search tries many candidates "
-            "with few seeds each. Networks over the graph have as many as their trial."
+            "Models of each refitted learner, at least: a search tries many candidates with few "
+            "seeds each."
         ),
         ge=1,
     )

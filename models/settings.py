@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RDL = "rdl"
 EMBEDDINGS = "lightgbm_on_embeddings"
-FAMILIES = ("lightgbm", "resnet", RDL)
+FAMILIES = ("lightgbm", "linear", "resnet", RDL)
 TRIALS = 9
 ON_GRAPHS = {RDL, EMBEDDINGS}
 """Families that read the temporal graph."""

@@ -135,6 +135,7 @@ def _lightgbm_on_embeddings() -> FamilyConfig:
 # A family's libraries are imported when the family is used, not before.
 FAMILIES: Mapping[str, Callable[[], FamilyConfig]] = {
     "lightgbm": _lightgbm,
+    "linear": partial(_network, "linear"),
     "resnet": partial(_network, "resnet"),
     "ft_transformer": partial(_network, "ft_transformer"),
     "tabpfn": _tabpfn,

@@ -27,6 +27,7 @@ from models.reporting.wording import leakage_statement, question
 
 FAMILY_TITLES = {
     "lightgbm": "LightGBM",
+    "linear": "Linear model over features",
     "resnet": "ResNet over features",
     "ft_transformer": "FT-Transformer over features",
     "tabpfn": "TabPFN over features",

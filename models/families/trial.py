@@ -215,6 +215,7 @@ def _train_on_embeddings(trial: _Trial) -> Mapping[str, Any]:
 
 TRAINERS: Mapping[str, Callable[[_Trial], Mapping[str, Any]]] = {
     "lightgbm": _train_lightgbm,
+    "linear": _train_network,
     "resnet": _train_network,
     "ft_transformer": _train_network,
     "tabpfn": _train_in_context,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 SCHEDULES = ("constant", "cosine", "exponential")
 PRECISIONS = ("float32", "bfloat16", "auto")
 COMPILATIONS = ("never", "auto")
-KEPT = ("best", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class LoopConfig:
 
     `precision` of the training steps: `auto` is bfloat16 on an accelerator that has it, float32
     elsewhere; validation is in float32 always, as predictions are. `compile`: `auto` compiles the
-    module on an accelerator. `keep` is which epoch's state each watched metric keeps, the `best` or the
-    `last` one (where nothing was held back to choose by). `seed` decides, with the epoch, every random
-    number of a step.
+    module on an accelerator. `kept_epochs` is by watched metric the epoch, from 1, whose state it
+    keeps, for where nothing was held back to choose by; the last one's if it isn't named (None: each
+    keeps its best). `seed` decides, with the epoch, every random number of a step.
     """
 
     epochs: int = 100
@@ -49,7 +49,7 @@ class LoopConfig:
     compile: str = "never"
     max_seconds: float | None = None
     max_gigabytes: float | None = None
-    keep: str = "best"
+    kept_epochs: Mapping[str, int] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,7 +57,6 @@ class LoopConfig:
             ("schedule", self.schedule, SCHEDULES),
             ("precision", self.precision, PRECISIONS),
             ("compile", self.compile, COMPILATIONS),
-            ("keep", self.keep, KEPT),
         ):
             if value not in known:
                 raise ValueError(f"{what} must be one of {', '.join(known)} (got {value!r})")
@@ -75,6 +74,10 @@ class LoopConfig:
             raise ValueError(f"averaging must be at least 0 and below 1 (got {self.averaging})")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1 (got {self.gamma})")
+        if (kept := self.kept_epochs) and not (
+            min(kept.values()) >= 1 and max(kept.values()) <= self.epochs
+        ):
+            raise ValueError(f"kept_epochs are from 1 to {self.epochs} (got {dict(kept)})")
         for what, limit in (
             ("clip_norm", self.clip_norm),
             ("patience", self.patience),

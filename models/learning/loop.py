@@ -59,9 +59,10 @@ class Fit:
     """What came of a training run.
 
     `best_states`, `best_values` and `best_epochs` are by watched metric: the module's state after
-    the epoch (from 0) with the best value, the first of equals. A metric that was never defined has
-    the last state and a NaN. `history` has one entry per epoch: epoch, steps, seconds,
-    learning_rate, loss, its parts and the metrics. `stopped` says why training ended.
+    the epoch (from 0) with the best value, the first of equals; or after the one of `kept_epochs`. A
+    metric that was never defined has the last state and a NaN. `history` has one entry per epoch:
+    epoch, steps, seconds, learning_rate, loss, its parts and the metrics. `stopped` says why training
+    ended.
     """
 
     best_states: dict[str, State] = field(default_factory=dict)
@@ -244,8 +245,12 @@ class _Run:
         for name, higher_is_better in self.objective.watched.items():
             value, best = metrics[name], self.fit.best_values.get(name, math.nan)
             better = value > best if higher_is_better else value < best
-            # Until the metric is defined for the first time, the last state stands in.
-            if better or math.isnan(best) or self.config.keep == "last":
+            if (kept := self.config.kept_epochs) is not None:
+                is_kept = epoch < kept.get(name, self.config.epochs)
+            else:
+                # Until the metric is defined for the first time, the last state stands in.
+                is_kept = better or math.isnan(best)
+            if is_kept:
                 now = copy_state(self.module) if now is None else now
                 self.fit.best_states[name] = now
                 self.fit.best_values[name] = value

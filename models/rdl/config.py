@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.learning.config import LoopConfig, check_staleness
@@ -25,7 +26,8 @@ class RDLConfig:
     trained, numbered from `first_seed`. A batch has `batch_size` examples, or a twentieth of them
     where there are few (but no less than 32): `patience` counts epochs, and an epoch of one step is
     none. `max_seconds` and `max_gigabytes` are budgets of each seed's training.
-    `keep` is the epoch whose state is kept, the `best` on validation or the `last`.
+    `kept_epochs` fixes by protocol the epoch, from 1, whose state it takes (None: the best on
+    validation).
     """
 
     convolution: str = "sage"
@@ -59,7 +61,7 @@ class RDLConfig:
     patience: int | None = 5
     precision: str = "auto"
     compile: str = "never"
-    keep: str = "best"
+    kept_epochs: Mapping[str, int] | None = None
     max_seconds: float | None = None
     max_gigabytes: float | None = None
     device: str = "auto"
@@ -115,7 +117,7 @@ class RDLConfig:
             patience=self.patience,
             precision=self.precision,
             compile=self.compile,
-            keep=self.keep,
+            kept_epochs=self.kept_epochs,
             max_seconds=self.max_seconds,
             max_gigabytes=self.max_gigabytes,
             seed=seed,

@@ -19,6 +19,9 @@ NEAR = 1.0
 """Models whose scores differ by so many standard errors or less are taken for equals."""
 MANY = 20
 """Of so many models or more each bag has a part."""
+TAIL = 0.1
+"""Models that weigh so little, all of them together, are left out: each would cost a training, a
+prediction of every row and its place in the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def steadied_selection(
     config: SelectionConfig | None = None,
     resampled: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Half the weights of greedy selection, half a plain mean, float64 [models], of sum 1.
+    """Half the weights of greedy selection, half a plain mean, without their tail.
 
     The mean is of all models within a standard error of the best (of the difference of the two, by
     paired bootstrap over entities): where these are few, validation cannot tell the models apart and
@@ -123,6 +126,9 @@ def steadied_selection(
         config: How the selection goes.
         resampled: Of each model `rows.resampled(...)`, where it is known already.
 
+    Returns:
+        float64 [models], of sum 1.
+
     Raises:
         ValueError: No model has a validation score.
     """
@@ -133,7 +139,16 @@ def steadied_selection(
     best = int(losses.argmin())
     errors = np.array([standard_error(own - drawn[best]) for own in drawn])
     near = losses - losses[best] <= NEAR * np.nan_to_num(errors)
-    return greedy / 2 + near / near.sum() / 2
+    return without_tail(greedy / 2 + near / near.sum() / 2)
+
+
+def without_tail(weights: np.ndarray, tail: float = TAIL) -> np.ndarray:
+    """The weights, of sum 1, without the smallest ones that come to no more than `tail` together."""
+    order = np.argsort(weights, kind="stable")
+    kept = weights.copy()
+    # A sum of halves may miss the limit by its last bit.
+    kept[order[np.cumsum(weights[order]) <= tail + 1e-12]] = 0
+    return np.asarray(kept / kept.sum())
 
 
 def combined_form(predictions: np.ndarray, combination: Combination) -> np.ndarray:

@@ -24,7 +24,6 @@ from models.families.trial import train_candidate
 from models.learning.bundle import amend_record
 from models.search.final import Weights
 from models.search.trial_runner import BUNDLE, Progress, TrialRunner, mean_scores
-from models.settings import RDL
 
 STAGE = "refit"
 MOST_GROWTH = 1.5
@@ -41,8 +40,8 @@ def refit_model(
 ) -> None:
     """Writes the bundle of an ensemble's members, each trained on training and validation rows.
 
-    The two protocols keep numbers of trees or epochs of their own. Trees have models for both; of a
-    network a member is trained for each protocol in which it has weight, once where the numbers agree.
+    The two protocols keep numbers of trees or epochs of their own: trees have models for both, a
+    network is trained once and keeps its state after as many epochs as each protocol has.
 
     Args:
         trials: The trials.
@@ -56,9 +55,12 @@ def refit_model(
     for trial in trials:
         name = str(trial.metadata["candidate"])
         own = {protocol: weights.get((name, protocol), 0.0) for protocol in Protocol}
-        for rounds in _trainings(trial, [p for p in Protocol if own[p] > 0]):
+        rounds = {
+            protocol: rounds_of(trial, protocol) for protocol in Protocol if own[protocol] > 0
+        }
+        if rounds:
             made = refit(trial, rounds, runner, progress, seeds)
-            members.append((made.path / BUNDLE, {p: own[p] * (p in rounds) for p in Protocol}))
+            members.append((made.path / BUNDLE, own))
     scores = [_mean_scores(trials, weights)]
     save_ensemble(folder, members, record={"validation_scores": scores})
 
@@ -74,12 +76,10 @@ def refit(
 
     Args:
         trial: Says what to train.
-        rounds: The trees or epochs by protocol, of those that the refit is for; of a network one
-            number.
+        rounds: The trees or epochs by protocol, of those that the refit is for.
         runner: Trained the trial.
         progress: Receives the lines of the training.
-        seeds: Models at least, as a search tries many candidates with few seeds each; networks over
-            the graph, whose trainings take long, have as many as their trial.
+        seeds: Models at least, as a search tries many candidates with few seeds each.
     """
     plain = trial.record["recipe"]["config"]["candidate"]
     table = with_validation(runner.inputs.training_table)
@@ -126,17 +126,6 @@ def rounds_of(trial: Artifact, protocol: Protocol) -> int:
     return max(1, round(float(np.median(found)))) if found else 1
 
 
-def _trainings(trial: Artifact, protocols: Sequence[Protocol]) -> list[dict[Protocol, int]]:
-    """The trees or epochs by protocol of each training that a refit for these protocols takes."""
-    rounds = {protocol: rounds_of(trial, protocol) for protocol in protocols}
-    if "trees" in trial.record["recipe"]["config"]["candidate"]["settings"]:
-        return [rounds] if rounds else []
-    return [
-        {protocol: count for protocol, count in rounds.items() if count == length}
-        for length in sorted(set(rounds.values()))
-    ]
-
-
 def fixed_length(
     candidate: Candidate,
     rounds: Mapping[Protocol, int],
@@ -158,12 +147,18 @@ def fixed_length(
     length: dict[str, Any] = {}
     if "epochs" in settings:
         epochs = max(rounds.values())
-        length = {"epochs": epochs, "patience": epochs + 1, "max_seconds": None, "keep": "last"}
+        kept = {str(protocol): count for protocol, count in rounds.items()}
+        length = {
+            "epochs": epochs,
+            "patience": epochs + 1,
+            "max_seconds": None,
+            "kept_epochs": kept,
+        }
     elif "trees" in settings:
         factor = min(growth, MOST_GROWTH)
         length = {"trees": {str(p): max(1, round(n * factor)) for p, n in rounds.items()}}
         length |= {} if staleness is None else {"staleness": staleness}
-    if "seeds" in settings and candidate.family != RDL:
+    if "seeds" in settings:
         length["seeds"] = max(config.seeds, seeds)
     return Candidate(candidate.name, candidate.family, {**candidate.settings, **length})
 

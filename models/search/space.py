@@ -45,6 +45,15 @@ LIGHTGBM: Axes = {
     "max_categories": (10, 30),
     "staleness": (0.25, 0.5),
 }
+LINEAR: Axes = {
+    "depth": (1, 2, 3),
+    "windows": (True, False),
+    "dropout": (0.2, 0.5, 0.7),
+    "learning_rate": (1e-3, 3e-3, 1e-2),
+    "weight_decay": (1e-1, 1.0),
+    "max_columns": (100, None),
+    "staleness": (0.0, 0.5, 1.0),
+}
 RESNET: Axes = {
     "depth": (1, 2, 3),
     "windows": (True, False),
@@ -88,7 +97,12 @@ NETWORK: Axes = {
 EMBEDDINGS: Axes = {name: values for name, values in LIGHTGBM.items() if name != "depth"}
 
 SPACE: Mapping[Branch, Mapping[str, Axes]] = {
-    Branch.DFS: {"lightgbm": LIGHTGBM, "resnet": RESNET, "ft_transformer": FT_TRANSFORMER},
+    Branch.DFS: {
+        "lightgbm": LIGHTGBM,
+        "linear": LINEAR,
+        "resnet": RESNET,
+        "ft_transformer": FT_TRANSFORMER,
+    },
     Branch.RDL: {"rdl": NETWORK},
     Branch.HYBRID: {"rdl": NETWORK, "lightgbm_on_embeddings": EMBEDDINGS},
 }
@@ -133,7 +147,7 @@ class Space:
     """
 
     branches: tuple[Branch, ...] = tuple(Branch)
-    learners: tuple[str, ...] = ("lightgbm", "resnet", "rdl", "lightgbm_on_embeddings")
+    learners: tuple[str, ...] = ("lightgbm", "linear", "resnet", "rdl", "lightgbm_on_embeddings")
     initialisations: tuple[str, ...] = (SCRATCH,)
     depth: int = 2
     windows: bool = True

@@ -16,14 +16,45 @@ from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 
 
+class LinearMap(torch.nn.Module):
+    """A weight for each number and each value of a category: a generalised linear model.
+
+    It starts from zero, so that early stopping is shrinkage. `dropout` leaves out inputs.
+    """
+
+    def __init__(self, encoder: NetworkEncoder, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.numbers = torch.nn.Linear(encoder.numbers, outputs)
+        # The first code is of gaps, -1 in the inputs.
+        sizes = [size + 1 for size in encoder.sizes]
+        self.categories = torch.nn.Embedding(sum(sizes), outputs)
+        self.first: Tensor
+        self.register_buffer("first", torch.tensor([0, *sizes]).cumsum(0)[:-1])
+        self.dropout = torch.nn.Dropout(dropout)
+        for parameter in self.parameters():
+            torch.nn.init.zeros_(parameter)
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        """Raw outputs, shape (rows, outputs), of numbers (rows, numbers) and codes (rows, columns)."""
+        named = self.dropout(torch.ones_like(codes, dtype=numbers.dtype))
+        parts = self.categories(codes + 1 + self.first) * named[..., None]
+        raw: Tensor = self.numbers(self.dropout(numbers)) + parts.sum(1)
+        return raw
+
+
 class TabularNetwork(torch.nn.Module):
-    """A ResNet or an FT-Transformer over the inputs of a `NetworkEncoder`.
+    """A ResNet, an FT-Transformer or a linear map over the inputs of a `NetworkEncoder`.
 
     Gorishniy et al., "Revisiting deep learning models for tabular data", NeurIPS 2021.
     """
 
     def __init__(self, config: NetworkConfig, encoder: NetworkEncoder, outputs: int) -> None:
         super().__init__()
+        self.network: torch.nn.Module
+        self.is_linear = config.architecture == "linear"
+        if self.is_linear:
+            self.network = LinearMap(encoder, outputs, config.dropout)
+            return
         self.columns = _column_names(encoder)
         shared: dict[str, Any] = {
             "channels": config.channels,
@@ -32,7 +63,6 @@ class TabularNetwork(torch.nn.Module):
             "col_stats": _statistics(encoder),
             "col_names_dict": self.columns,
         }
-        self.network: torch.nn.Module
         if config.architecture == "resnet":
             self.network = ResNet(**shared, dropout_prob=config.dropout)
         else:
@@ -52,6 +82,8 @@ class TabularNetwork(torch.nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """Raw outputs, shape (rows, outputs), of numbers (rows, numbers) and codes (rows, columns)."""
+        if self.is_linear:
+            return torch.as_tensor(self.network(numbers, codes))
         features = {torch_frame.numerical: numbers, torch_frame.categorical: codes}
         found = {stype: features[stype] for stype in self.columns}
         raw: Tensor = self.network(TensorFrame(found, self.columns))

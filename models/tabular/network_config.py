@@ -8,11 +8,12 @@ from typing import Any
 
 from models.learning.config import LoopConfig, check_staleness
 
-ARCHITECTURES = ("resnet", "ft_transformer")
+ARCHITECTURES = ("linear", "resnet", "ft_transformer")
 # An epoch has at least so many steps, as long as its batches are no smaller than the least.
 STEPS, SMALLEST_BATCH = 20, 32
 # Every column is a token of a transformer, and attention grows with the square of the tokens.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "linear": {"learning_rate": 3e-3, "weight_decay": 1.0, "dropout": 0.5},
     "resnet": {},
     "ft_transformer": {
         "channels": 32,
@@ -31,9 +32,9 @@ class NetworkConfig:
 
     `architecture` is `resnet` or `ft_transformer` (Gorishniy et al., "Revisiting deep learning
     models for tabular data", NeurIPS 2021), with `layers` blocks of `channels` and `dropout` in
-    them. `seeds` is the number
-    of models, `patience` the epochs without a better validation score under either protocol after
-    which one stops.
+    them, or `linear`, a weight for each number and each value of a category, with `dropout` of the
+    inputs. `seeds` is the number of models, `patience` the epochs without a better validation score
+    under either protocol after which one stops.
 
     A transformer has `heads` attention heads; there is no dropout of its attention, whose random
     numbers would take a CPU as long as all else.
@@ -46,9 +47,9 @@ class NetworkConfig:
     `max_columns` keeps the columns with the most mutual information with the training labels (None:
     all); flags of missing values come on top. `max_categories` is how many values of a category are
     told apart. `max_seconds` and `max_gigabytes` are budgets for each seed; with the first, results
-    depend on the machine's speed. `keep` is the epoch whose state is kept, the `best` on validation or
-    the `last`. `staleness` is the share of training rows that an epoch shows as earlier moments saw
-    them, as the frozen protocol will. `device` is `auto`, `cpu` or `cuda`.
+    depend on the machine's speed. `kept_epochs` fixes by protocol the epoch, from 1, whose state it
+    takes (None: the best on validation). `staleness` is the share of training rows that an epoch shows
+    as earlier moments saw them, as the frozen protocol will. `device` is `auto`, `cpu` or `cuda`.
     """
 
     architecture: str = "resnet"
@@ -71,7 +72,7 @@ class NetworkConfig:
     max_seconds: float | None = None
     max_gigabytes: float | None = None
     precision: str = "auto"
-    keep: str = "best"
+    kept_epochs: Mapping[str, int] | None = None
     staleness: float = 0.5
     device: str = "auto"
 
@@ -113,7 +114,7 @@ class NetworkConfig:
             warm_up_steps=self.warm_up_steps,
             patience=self.patience,
             precision=self.precision,
-            keep=self.keep,
+            kept_epochs=self.kept_epochs,
             max_seconds=self.max_seconds,
             max_gigabytes=self.max_gigabytes,
             seed=seed,

@@ -34,7 +34,7 @@ def test_settings_become_the_familys_configuration():
     ("plain", "message"),
     [
         ({"family": "lightgmb"}, "unknown family: 'lightgmb', did you mean 'lightgbm'"),
-        ({"name": "x"}, "needs a family, one of lightgbm, resnet"),
+        ({"name": "x"}, "needs a family, one of lightgbm, linear, resnet"),
         ({"family": "rdl", "setings": {}}, "unknown entry .*did you mean 'settings'"),
         (
             {"family": "resnet", "settings": {"chanels": 3}},

@@ -72,15 +72,20 @@ def test_each_watched_metric_keeps_its_own_best_state():
     assert torch.equal(found.best_states["low"]["0.weight"], states[2])
 
 
-def test_the_last_state_is_kept_where_nothing_is_to_be_chosen():
-    script = {"high": [3.0, 2.0, 1.0], "low": [1.0, 2.0, 3.0]}
+def test_fixed_epochs_are_kept_where_nothing_is_to_be_chosen():
+    script = {"high": [3.0, 2.0, 1.0, 0.0], "low": [1.0, 2.0, 3.0, 4.0]}
+    config = replace(CONFIG, epochs=4, patience=None, schedule="constant", averaging=0.0)
     objective = Scripted(**script)
-    found = fit(objective, replace(CONFIG, epochs=3, patience=1, keep="last"), CPU)
-    assert found.best_epochs == {"high": 2, "low": 2}
-    for state in found.best_states.values():
-        assert torch.equal(state["0.weight"], objective.module[0].weight.detach())
-    with pytest.raises(ValueError, match="keep must be one of best, last"):
-        replace(CONFIG, keep="first")
+    found = fit(objective, replace(config, kept_epochs={"high": 2}), CPU)
+    assert found.best_epochs == {"high": 1, "low": 3}
+    assert torch.equal(found.best_states["low"]["0.weight"], objective.module[0].weight.detach())
+    # The state on the way is that of a training that ends there.
+    shorter = Scripted(**{name: values[:2] for name, values in script.items()})
+    fit(shorter, replace(config, epochs=2), CPU)
+    assert torch.equal(found.best_states["high"]["0.weight"], shorter.module[0].weight.detach())
+    for epochs in ({"high": 0}, {"high": 5}):
+        with pytest.raises(ValueError, match="kept_epochs are from 1 to 4"):
+            replace(config, kept_epochs=epochs)
 
 
 def test_patience_counts_from_the_last_gain_of_any_metric():

@@ -11,10 +11,12 @@ from scipy.stats import rankdata
 from models.database.schema import Metric, TaskType
 from models.families.ensemble import Combination, quantiles_of, ranks_of
 from models.search.ensemble import (
+    TAIL,
     SelectionConfig,
     greedy_selection,
     steadied_selection,
     top_average,
+    without_tail,
 )
 from models.search.validation import ValidationRows
 
@@ -141,3 +143,24 @@ def test_models_that_validation_cannot_tell_apart_share_half_of_the_weight(value
     assert weights.sum() == pytest.approx(1)
     assert weights[-1] == 0
     assert (weights[:-1] >= 0.5 / 6 - 1e-9).sum() >= 4
+
+
+def test_a_tail_of_small_weights_is_left_out():
+    weights = np.array([0.03, 0.4, 0.0, 0.06, 0.05, 0.46])
+    kept = without_tail(weights, 0.1)
+    # 0.03 and 0.05 come to 0.08, with 0.06 to more than a tenth.
+    np.testing.assert_allclose(kept, [0, 0.4 / 0.92, 0, 0.06 / 0.92, 0, 0.46 / 0.92])
+    np.testing.assert_allclose(without_tail(np.full(20, 0.05), 0.1), [0, 0, *[1 / 18] * 18])
+    np.testing.assert_allclose(without_tail(np.array([1.0])), [1.0])
+
+
+def test_no_model_of_the_tail_is_in_the_model(values):
+    rows, _ = values
+    random = np.random.default_rng(5)
+    many = [rows.labels + random.normal(0, 1 + k / 4, rows.labels.size) for k in range(12)]
+    weights = steadied_selection(rows, many)
+    kept = np.sort(weights[weights > 0])
+    assert 1 < kept.size < 12
+    # What is left of 0.9 or more was scaled up to 1; the smallest did not fit into the tail.
+    assert kept[0] > (TAIL - 0.05) / 12
+    assert weights.sum() == pytest.approx(1)

@@ -170,10 +170,12 @@ def test_a_refit_trains_on_validation_rows_and_keeps_their_scores(runner, trials
 
 
 def _check_length(member, trial):
-    """As many trees, or more as there are more rows, as the trial; of a network's epochs the last."""
+    """As many trees, or more as there are more rows, or as many epochs as the trial."""
     for best in member.record["best_rounds"]:
         if member.record["family"] != "lightgbm":
-            assert len(set(best.values())) == 1
+            kept = member.record["parameters"]["kept_epochs"]
+            assert kept == {p: rounds_of(trial, Protocol(p)) for p in kept}
+            assert {p: best[p] for p in kept} == kept
             continue
         for protocol in Protocol:
             if member.record["parameters"]["trees"].get(protocol):
@@ -191,13 +193,13 @@ def test_a_refit_is_as_long_as_the_best_of_its_trial(trials):
     assert longest.settings["trees"] == {"frozen": 15}
     assert longest.settings["staleness"] == 0
     many = {Protocol.FROZEN: 2}
-    # Networks over the graph take too long for more seeds than their trial's.
     graph = Candidate("graph", "rdl", {"seeds": 2})
     found = [fixed_length(one, many, 1.0, seeds=9).config().seeds for one in (TREES, NET, graph)]
-    assert found == [9, 9, 2]
+    assert found == [9, 9, 9]
     assert fixed_length(TREES, many, 1.0, seeds=1).config().seeds == TREES.config().seeds
-    one = {Protocol.FROZEN: rounds_of(trials[2], Protocol.FROZEN)}
-    assert fixed_length(NET, one, 2.0).settings["epochs"] == one[Protocol.FROZEN]
+    both = fixed_length(NET, {Protocol.FROZEN: 2, Protocol.ROLLING: 5}, 2.0).settings
+    assert both["epochs"] == 5
+    assert both["kept_epochs"] == {"frozen": 2, "rolling": 5}
 
 
 def test_a_refit_knows_no_test_label(runner, trials, tmp_path):
