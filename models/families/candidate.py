@@ -59,9 +59,15 @@ def candidate_from_plain(plain: Mapping[str, Any]) -> Candidate:
 
 
 def recorded_candidate(name: str, family: str, settings: Mapping[str, Any]) -> Candidate:
-    """The candidate of settings as trials record them, which include what the family fixes."""
-    fixed = FAMILIES[family]().fixed if family in FAMILIES else {}
-    return Candidate(name, family, {n: value for n, value in settings.items() if n not in fixed})
+    """The candidate of settings as trials record them, which include what the family fixes.
+
+    Settings that the family no longer has are left out: trials of older code stay of use.
+    """
+    if family not in FAMILIES:
+        return Candidate(name, family, settings)
+    known = FAMILIES[family]()
+    free = {f.name for f in dataclasses.fields(known.config)} - set(known.fixed)
+    return Candidate(name, family, {n: value for n, value in settings.items() if n in free})
 
 
 def candidates_from_plain(plain: Sequence[Mapping[str, Any]]) -> tuple[Candidate, ...]:

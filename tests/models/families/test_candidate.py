@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
+import polars as pl
 import pytest
 
+from models.bank.store import SHIPPED, read_bank
 from models.families.candidate import (
     FAMILIES,
     Candidate,
     candidate_from_plain,
     candidates_from_plain,
+    recorded_candidate,
 )
+from models.search.space import Space
 from models.tabular.lightgbm_learner import LightGBMConfig
 from models.tabular.network_config import NetworkConfig
 
@@ -61,3 +67,20 @@ def test_a_list_of_candidates_has_names_of_their_own():
         candidates_from_plain([plain[0], plain[0]])
     with pytest.raises(ValueError, match="at least one candidate"):
         candidates_from_plain([])
+
+
+def test_a_recorded_candidate_keeps_what_its_family_still_knows():
+    settings = {"channels": 16, "keep": "best", "architecture": "resnet"}
+    found = recorded_candidate("mine", "resnet", settings)
+    assert found == Candidate("mine", "resnet", {"channels": 16})
+    assert found.config().channels == 16
+
+
+def test_most_of_the_shipped_banks_networks_are_candidates_of_the_space():
+    rows = read_bank([SHIPPED]).filter(pl.col("family") == "rdl", pl.col("origin") == "real")
+    assert rows.height > 50
+    space = Space(initialisations=("scratch", "tve"))
+    texts = rows["settings"].unique()
+    candidates = [recorded_candidate("one", "rdl", json.loads(text)) for text in texts]
+    # Wide fan-outs over many hops are none any more.
+    assert sum(space.parameters_of(one) is not None for one in candidates) > len(candidates) / 2
