@@ -15,6 +15,8 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
+import yaml
+
 from assets.workplace import as_of_fault
 from models.database.dbt import load_manifest
 from models.database.dbt_folder import DeclarationError, identifier
@@ -81,8 +83,8 @@ def run(
     Raises:
         DeclarationError: the source, database or task does not exist or is declared with faults.
     """
-    if config and not Path(config).is_file():
-        raise DeclarationError(f"CONFIG {config!r} is no file")
+    if config:
+        check_config(Path(config))
     given = [_date(text) for text in as_of.split(",") if text.strip()]
     schema, location = find_or_import(settings, source)
     if not schema.tasks:
@@ -106,6 +108,31 @@ def run(
         print_summary(schema, when, exported)
         failed |= code != 0
     return int(failed)
+
+
+def check_config(path: Path) -> None:
+    """Whether Dagster can read a run's configuration.
+
+    Raises:
+        DeclarationError: It is no file, no YAML, or a setting of a candidate is null.
+    """
+    if not path.is_file():
+        raise DeclarationError(f"CONFIG '{path}' is no file")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise DeclarationError(f"CONFIG '{path}' is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise DeclarationError(f"CONFIG '{path}' is no mapping; it begins with ops:")
+    for name, op in (content.get("ops") or {}).items():
+        for candidate in op.get("config", {}).get("candidates", []):
+            empty = [n for n, value in candidate.get("settings", {}).items() if value is None]
+            if empty:
+                raise DeclarationError(
+                    f"CONFIG '{path}', {name}: of candidate {candidate.get('family')!r} "
+                    f"{', '.join(empty)} is null, which Dagster does not take; leave it out, or name "
+                    "the candidate in the task's meta, where null is fine"
+                )
 
 
 def find_or_import(settings: Settings, source: str) -> tuple[RelationalSchema, str]:

@@ -1,0 +1,37 @@
+"""A run's configuration file is refused before anything is imported, with the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.database.dbt_folder import DeclarationError
+from orchestration.run import check_config
+
+DEMO = Path(__file__).parents[2] / "orchestration" / "demo.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ops: {a: [}", "is not valid YAML"),
+        ("- ops", "is no mapping; it begins with ops:"),
+        (
+            "ops: {shop__x__model: {config: {candidates: [{family: ft_transformer, "
+            "settings: {max_columns: null, seeds: 2}}]}}}",
+            "shop__x__model: of candidate 'ft_transformer' max_columns is null",
+        ),
+    ],
+)
+def test_what_dagster_cannot_read_is_refused(tmp_path: Path, text: str, message: str):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(DeclarationError, match=message):
+        check_config(path)
+    with pytest.raises(DeclarationError, match="is no file"):
+        check_config(tmp_path / "other.yaml")
+
+
+def test_what_dagster_can_read_is_not():
+    check_config(DEMO)
