@@ -15,7 +15,7 @@ from models.families.bundle import RowsToPredict, load_bundle
 from models.learning.labels import LabelEncoder
 from models.learning.outcome import TargetScale
 from models.reporting.scores import score
-from models.tabular.network import TabularNetwork
+from models.tabular.network import LinearMap, TabularNetwork
 from models.tabular.network_config import ARCHITECTURES, NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 from models.tabular.network_learner import NetworkObjective, NetworkProblem, train_one_seed
@@ -78,6 +78,21 @@ def test_it_learns_from_numbers_gaps_and_categories(architecture, task_type):
         else:
             assert reached > (0.95 if task_type == TaskType.BINARY_CLASSIFICATION else 0.75)
     assert len(found.curve["train"]) == len(found.curve["frozen"])
+
+
+def test_a_linear_map_adds_up_its_inputs_and_tells_categories_and_their_gaps_apart():
+    encoder = NetworkEncoder.fit(np.array([[0.0, 1, 0], [1.0, 0, 1]], np.float32), {1: 2, 2: 2})
+    module = LinearMap(encoder, outputs=1, dropout=0.5).eval()
+    numbers, codes = torch.tensor([[2.0], [3.0]]), torch.tensor([[0, 1], [-1, -1]])
+    assert torch.equal(module(numbers, codes), torch.zeros(2, 1))
+    with torch.no_grad():
+        module.numbers.weight.fill_(10.0)
+        # Gap, first and second value of the one category, then of the other.
+        module.categories.weight.copy_(torch.arange(1.0, 7.0)[:, None])
+    assert module(numbers, codes).flatten().tolist() == [20 + 2 + 6, 30 + 1 + 4]
+    assert [name for name, _ in module.named_parameters()] == [
+        "numbers.weight", "numbers.bias", "categories.weight"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
