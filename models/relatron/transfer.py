@@ -77,11 +77,26 @@ def nearest_trials(
     candidates: dict[str, Candidate] = {}
     for _, _, candidate in ordered:
         candidates.setdefault(str(space.parameters_of(candidate)), candidate)
+    priors = priors_of(space, [(candidate, weight) for weight, _, candidate in found])
+    tried = set(own["family"].unique())
     return Transfer(
-        tuple(candidates.values())[:most],
-        priors_of(space, [(candidate, weight) for weight, _, candidate in found]),
-        tuple(tasks),
+        tuple(candidates.values())[:most], _with_untried(priors, space, tried), tuple(tasks)
     )
+
+
+def _with_untried(priors: Priors, space: Space, tried: set[str]) -> Priors:
+    """The priors, in which learners that the bank never tried weigh as much as the others' mean.
+
+    A bank made before there was a learner says nothing against it.
+    """
+    found = dict(priors)
+    for branch in space.branches:
+        name = f"{branch}.learner"
+        if weights := found.get(name):
+            untried = [one for one in space.learners_of(branch) if one not in tried]
+            mean = float(np.mean([*weights.values()]))
+            found[name] = {**weights, **dict.fromkeys(untried, mean)}
+    return found
 
 
 def _nearest(rows: pl.DataFrame, task: pl.DataFrame) -> list[tuple[dict[str, Any], float]]:
