@@ -112,7 +112,7 @@ class TrainingStageConfig(StageConfig):
         3,
         description=(
             "Models of each refitted learner, at least: a search tries many candidates with few "
-            "seeds each."
+            "seeds each. Members of an ensemble that weigh little have fewer, one for each 5 %."
         ),
         ge=1,
     )

@@ -7,6 +7,7 @@ best there, so nothing is left to be chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from models.search.trial_runner import BUNDLE, Progress, TrialRunner, mean_score
 STAGE = "refit"
 MOST_GROWTH = 1.5
 """Trees grow with the number of rows, up to this factor."""
+WEIGHT_A_SEED = 0.05
+"""A member of so little weight gets no second seed: many such members steady each other."""
 
 
 def refit_model(
@@ -49,7 +52,7 @@ def refit_model(
         runner: Trained the trials.
         folder: Receives the bundle.
         progress: Receives the lines of the trainings.
-        seeds: As for `refit`.
+        seeds: Models of a member, at least, unless it weighs little (`WEIGHT_A_SEED`).
     """
     members: list[tuple[Path, Mapping[Protocol, float]]] = []
     for trial in trials:
@@ -59,7 +62,8 @@ def refit_model(
             protocol: rounds_of(trial, protocol) for protocol in Protocol if own[protocol] > 0
         }
         if rounds:
-            made = refit(trial, rounds, runner, progress, seeds)
+            needed = math.ceil(max(own.values()) / WEIGHT_A_SEED)
+            made = refit(trial, rounds, runner, progress, min(seeds, needed))
             members.append((made.path / BUNDLE, own))
     scores = [_mean_scores(trials, weights)]
     save_ensemble(folder, members, record={"validation_scores": scores})

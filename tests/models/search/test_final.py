@@ -162,11 +162,19 @@ def test_a_refit_trains_on_validation_rows_and_keeps_their_scores(runner, trials
         assert member.record["rows"]["train"] == trial.metadata["rows"]["train"] + added
         assert member.record["validation_scores"] == trial.metadata["validation_scores"]
         _check_length(member, trial)
-        assert len(member.seeds) == 3
     # A second time everything is found again.
     refit_model(trials, weights, runner, tmp_path / "again", seeds=3)
     made = list((runner.store.root / "refit").glob("*/artifact.json"))
     assert len(made) == len(bundle.members)
+
+
+def test_a_member_that_weighs_little_is_refitted_with_few_seeds(runner, trials, tmp_path):
+    shares = {"trees": 0.87, "stumps": 0.04, "net": 0.09}
+    weights = {(name, p): share for name, share in shares.items() for p in Protocol}
+    refit_model(trials, weights, runner, tmp_path / "bundle", seeds=3)
+    bundle = load_bundle(tmp_path / "bundle")
+    seeds = {one.record["candidate"]: len(one.seeds) for one in bundle.members}
+    assert seeds == {"trees": 3, "stumps": 1, "net": 2}
 
 
 def _check_length(member, trial):
