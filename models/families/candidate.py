@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.learning.config import known_settings
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -66,8 +68,8 @@ def recorded_candidate(name: str, family: str, settings: Mapping[str, Any]) -> C
     if family not in FAMILIES:
         return Candidate(name, family, settings)
     known = FAMILIES[family]()
-    free = {f.name for f in dataclasses.fields(known.config)} - set(known.fixed)
-    return Candidate(name, family, {n: value for n, value in settings.items() if n in free})
+    own = known_settings(known.config, settings)
+    return Candidate(name, family, {n: value for n, value in own.items() if n not in known.fixed})
 
 
 def candidates_from_plain(plain: Sequence[Mapping[str, Any]]) -> tuple[Candidate, ...]:

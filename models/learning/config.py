@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -86,6 +87,15 @@ class LoopConfig:
         ):
             if limit is not None and limit <= 0:
                 raise ValueError(f"{what} must be positive or None (got {limit})")
+
+
+def known_settings(config: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a dataclass of settings has.
+
+    What older code recorded, in a bundle or the bank, may have settings that are no more.
+    """
+    names = {one.name for one in fields(config)}
+    return {name: value for name, value in settings.items() if name in names}
 
 
 def check_staleness(share: float) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from models.database.schema import Protocol, TaskType
 from models.learning.bundle import BundleBase, BundleHead, read_bundle, write_bundle
+from models.learning.config import known_settings
 from models.learning.device import choose_device
 from models.learning.outcome import TargetScale, to_predictions
 from models.learning.rows import RowsToPredict
@@ -90,7 +91,7 @@ def blueprint_from_plain(plain: Mapping[str, Any]) -> Blueprint:
     statistics = [statistics_from_plain(entry) for entry in plain["statistics"]]
     inputs = plain["seed_inputs"]
     return Blueprint(
-        config=RDLConfig(**plain["config"]),
+        config=RDLConfig(**known_settings(RDLConfig, plain["config"])),
         statistics={known.table: known for known in statistics},
         edge_types=tuple(EdgeType(*edge) for edge in plain["edge_types"]),
         degrees={EdgeType(*edge): torch.tensor(counts) for edge, counts in plain["degrees"]},

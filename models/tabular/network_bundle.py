@@ -15,6 +15,7 @@ import torch
 from models.database.schema import Protocol
 from models.learning.bundle import BundleBase, BundleHead, read_bundle, write_bundle
 from models.learning.checkpoint import State
+from models.learning.config import known_settings
 from models.learning.device import one_thread
 from models.learning.outcome import TargetScale, outputs_of, to_predictions
 from models.learning.rows import RowsToPredict
@@ -90,7 +91,7 @@ def load_network_bundle(folder: Path) -> NetworkBundle:
         **head,
         encoder=FeatureEncoder.from_plain(content["encoder"]),
         inputs=NetworkEncoder.from_plain(inputs),
-        config=NetworkConfig(**content["network"]),
+        config=NetworkConfig(**known_settings(NetworkConfig, content["network"])),
         scale=TargetScale.from_plain(content["scale"]),
         states=tuple(
             torch.load(folder / f"seed_{seed}.pt", map_location="cpu", weights_only=True)
