@@ -52,7 +52,8 @@ class CandidateConfig(dg.Config):
             "lightgbm, linear, resnet, ft_transformer, tabpfn, rdl or lightgbm_on_embeddings."
         )
     )
-    settings: dict[str, Any] = Field(
+    # `Any` alone takes no null, which is a value of some settings.
+    settings: dict[str, Any | None] = Field(
         {}, description="Settings of the family; docs/families.md lists them."
     )
 

@@ -114,7 +114,7 @@ def check_config(path: Path) -> None:
     """Whether Dagster can read a run's configuration.
 
     Raises:
-        DeclarationError: It is no file, no YAML, or a setting of a candidate is null.
+        DeclarationError: It is no file, no YAML or no mapping.
     """
     if not path.is_file():
         raise DeclarationError(f"CONFIG '{path}' is no file")
@@ -122,17 +122,8 @@ def check_config(path: Path) -> None:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise DeclarationError(f"CONFIG '{path}' is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content or {}, dict):
         raise DeclarationError(f"CONFIG '{path}' is no mapping; it begins with ops:")
-    for name, op in (content.get("ops") or {}).items():
-        for candidate in op.get("config", {}).get("candidates", []):
-            empty = [n for n, value in candidate.get("settings", {}).items() if value is None]
-            if empty:
-                raise DeclarationError(
-                    f"CONFIG '{path}', {name}: of candidate {candidate.get('family')!r} "
-                    f"{', '.join(empty)} is null, which Dagster does not take; leave it out, or name "
-                    "the candidate in the task's meta, where null is fine"
-                )
 
 
 def find_or_import(settings: Settings, source: str) -> tuple[RelationalSchema, str]:
