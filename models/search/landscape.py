@@ -29,7 +29,7 @@ from models.families.trial import TrialInputs
 from models.learning.outcome import outputs_of
 from models.rdl.bundle import RDLBundle
 from models.rdl.graph_files import read_graph
-from models.tabular.network import TabularNetwork
+from models.tabular.network import make_network
 from models.tabular.network_bundle import NetworkBundle
 
 RAYS, GRID_POINTS = 8, 5
@@ -188,7 +188,7 @@ def parameter_names(bundle: NetworkBundle | RDLBundle) -> frozenset[str]:
             network: torch.nn.Module = bundle.blueprint.network()
         else:
             outputs = outputs_of(bundle.task.task_type, len(bundle.labels.classes))
-            network = TabularNetwork(bundle.config, bundle.inputs, outputs)
+            network = make_network(bundle.config, bundle.inputs, outputs)
     return frozenset(name for name, _ in network.named_parameters())
 
 

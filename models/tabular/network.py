@@ -29,7 +29,7 @@ class LinearMap(torch.nn.Module):
         sizes = [size + 1 for size in encoder.sizes]
         self.categories = torch.nn.Embedding(sum(sizes), outputs)
         self.first: Tensor
-        self.register_buffer("first", torch.tensor([0, *sizes]).cumsum(0)[:-1])
+        self.register_buffer("first", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
         self.dropout = torch.nn.Dropout(dropout)
         for parameter in self.parameters():
             torch.nn.init.zeros_(parameter)
@@ -43,18 +43,13 @@ class LinearMap(torch.nn.Module):
 
 
 class TabularNetwork(torch.nn.Module):
-    """A ResNet, an FT-Transformer or a linear map over the inputs of a `NetworkEncoder`.
+    """A ResNet or an FT-Transformer over the inputs of a `NetworkEncoder`.
 
     Gorishniy et al., "Revisiting deep learning models for tabular data", NeurIPS 2021.
     """
 
     def __init__(self, config: NetworkConfig, encoder: NetworkEncoder, outputs: int) -> None:
         super().__init__()
-        self.network: torch.nn.Module
-        self.is_linear = config.architecture == "linear"
-        if self.is_linear:
-            self.network = LinearMap(encoder, outputs, config.dropout)
-            return
         self.columns = _column_names(encoder)
         shared: dict[str, Any] = {
             "channels": config.channels,
@@ -63,6 +58,7 @@ class TabularNetwork(torch.nn.Module):
             "col_stats": _statistics(encoder),
             "col_names_dict": self.columns,
         }
+        self.network: torch.nn.Module
         if config.architecture == "resnet":
             self.network = ResNet(**shared, dropout_prob=config.dropout)
         else:
@@ -82,12 +78,20 @@ class TabularNetwork(torch.nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """Raw outputs, shape (rows, outputs), of numbers (rows, numbers) and codes (rows, columns)."""
-        if self.is_linear:
-            return torch.as_tensor(self.network(numbers, codes))
         features = {torch_frame.numerical: numbers, torch_frame.categorical: codes}
         found = {stype: features[stype] for stype in self.columns}
         raw: Tensor = self.network(TensorFrame(found, self.columns))
         return raw
+
+
+def make_network(config: NetworkConfig, encoder: NetworkEncoder, outputs: int) -> torch.nn.Module:
+    """The architecture that the settings name, with new weights from torch's random state.
+
+    It takes numbers (rows, numbers) and codes (rows, columns), and gives raw outputs (rows, outputs).
+    """
+    if config.architecture == "linear":
+        return LinearMap(encoder, outputs, config.dropout)
+    return TabularNetwork(config, encoder, outputs)
 
 
 def _column_names(encoder: NetworkEncoder) -> dict[torch_frame.stype, list[str]]:

@@ -20,7 +20,7 @@ from models.learning.device import one_thread
 from models.learning.outcome import TargetScale, outputs_of, to_predictions
 from models.learning.rows import RowsToPredict
 from models.tabular.encoding import FeatureEncoder
-from models.tabular.network import TabularNetwork
+from models.tabular.network import make_network
 from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 from models.tabular.network_learner import TrainedNetwork, raw_outputs
@@ -48,7 +48,7 @@ class NetworkBundle(BundleBase):
         numbers, codes = self.inputs.transform(self.encoder.transform(features_of(self, rows)))
         outputs = outputs_of(self.task.task_type, len(self.labels.classes))
         with torch.random.fork_rng(devices=[]):
-            module = TabularNetwork(self.config, self.inputs, outputs).eval()
+            module = make_network(self.config, self.inputs, outputs).eval()
         found = []
         with one_thread():
             for states in self.states:

@@ -24,7 +24,7 @@ from models.learning.outcome import (
     to_predictions,
     watched_score,
 )
-from models.tabular.network import TabularNetwork
+from models.tabular.network import make_network
 from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 from models.tabular.preparation import STALE, TRAIN
@@ -52,9 +52,9 @@ class NetworkProblem:
     classes: int
     scale: TargetScale
 
-    def network(self, config: NetworkConfig) -> TabularNetwork:
+    def network(self, config: NetworkConfig) -> torch.nn.Module:
         """A network with new weights, from torch's random state."""
-        return TabularNetwork(config, self.encoder, outputs_of(self.task_type, self.classes))
+        return make_network(config, self.encoder, outputs_of(self.task_type, self.classes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +108,17 @@ def _trained(seed: int, found: Fit) -> TrainedNetwork:
 
 
 class NetworkObjective:
-    """Supervised training of a `TabularNetwork`, watched under both protocols."""
+    """Supervised training of a network over a table, watched under both protocols."""
 
     def __init__(
         self,
-        module: TabularNetwork,
+        module: torch.nn.Module,
         problem: NetworkProblem,
         config: NetworkConfig,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.module: torch.nn.Module = module
+        self.module = module
         self.problem, self.seed, self.device = problem, seed, device
         self.batch_size = config.rows_per_batch(len(problem.labels[TRAIN]))
         self.staleness = config.staleness if STALE in problem.numbers else 0.0

@@ -15,7 +15,7 @@ from models.families.bundle import RowsToPredict, load_bundle
 from models.learning.labels import LabelEncoder
 from models.learning.outcome import TargetScale
 from models.reporting.scores import score
-from models.tabular.network import LinearMap, TabularNetwork
+from models.tabular.network import LinearMap, make_network
 from models.tabular.network_config import ARCHITECTURES, NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder
 from models.tabular.network_learner import NetworkObjective, NetworkProblem, train_one_seed
@@ -178,12 +178,13 @@ def test_labels_of_later_rows_change_only_which_epoch_is_kept(trained, tmp_path)
     assert one.record["curves"][0]["rolling"] != two.record["curves"][0]["rolling"]
 
 
-def test_a_network_may_have_no_category_or_no_number():
-    config = NetworkConfig.of("resnet", **SMALL)
+@pytest.mark.parametrize("architecture", ["linear", "resnet"])
+def test_a_network_may_have_no_category_or_no_number(architecture):
+    config = NetworkConfig.of(architecture, **SMALL)
     for columns, categories in ((np.ones((4, 2)), {}), (np.ones((4, 1)), {0: 3})):
         matrix = columns.astype(np.float32) * np.arange(4, dtype=np.float32)[:, None] % 3
         encoder = NetworkEncoder.fit(matrix, categories)
-        network = TabularNetwork(config, encoder, 2).eval()
+        network = make_network(config, encoder, 2).eval()
         assert network(*encoder.transform(matrix)).shape == (4, 2)
 
 
