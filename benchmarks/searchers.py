@@ -90,10 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--protocol", choices=[str(p) for p in Protocol], default="rolling")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    learners = (
-        "lightgbm", "linear", "resnet", "ft_transformer", "rdl", "lightgbm_on_embeddings"
-    )  # fmt: skip
-    space = Space(learners=learners, initialisations=("scratch", "tve"), depth=3)
+    learners = dict.fromkeys(name for known in SPACE.values() for name in known)
+    space = Space(learners=tuple(learners), initialisations=("scratch", "tve"), depth=3)
     bank = read_bank(Path(folder) for folder in options.bank)
     points = json.loads(options.fisher.read_text()) if options.fisher else {}
     tasks = list(finished_tasks(bank, space, Protocol(options.protocol), points))

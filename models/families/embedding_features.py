@@ -34,6 +34,7 @@ from models.database.schema import Protocol, RelationalSchema, Task
 from models.dfs.feature_table import FeatureTable
 from models.learning.bundle import FILE as BUNDLE_FILE
 from models.learning.bundle import BundleHead, read_bundle
+from models.learning.config import known_settings
 from models.learning.device import choose_device, one_thread
 from models.learning.rows import RowsToPredict
 from models.pretraining.config import Pretext, PretrainingConfig
@@ -275,7 +276,9 @@ def load_embedding_features_bundle(folder: Path) -> EmbeddingFeaturesBundle:
     """
     trees = load_lightgbm_bundle(folder)
     content = read_bundle(folder)[1]
-    config = EmbeddingFeaturesConfig(**content["embedding"])
+    config = EmbeddingFeaturesConfig(
+        **known_settings(EmbeddingFeaturesConfig, content["embedding"])
+    )
     return EmbeddingFeaturesBundle(
         **vars(trees),
         embedder=Embedder(load_pretrained(folder), config),

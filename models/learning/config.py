@@ -75,10 +75,9 @@ class LoopConfig:
             raise ValueError(f"averaging must be at least 0 and below 1 (got {self.averaging})")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1 (got {self.gamma})")
-        if (kept := self.kept_epochs) and not (
-            min(kept.values()) >= 1 and max(kept.values()) <= self.epochs
-        ):
-            raise ValueError(f"kept_epochs are from 1 to {self.epochs} (got {dict(kept)})")
+        kept = dict(self.kept_epochs or {})
+        if not all(1 <= epoch <= self.epochs for epoch in kept.values()):
+            raise ValueError(f"kept_epochs are from 1 to {self.epochs} (got {kept})")
         for what, limit in (
             ("clip_norm", self.clip_norm),
             ("patience", self.patience),

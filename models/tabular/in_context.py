@@ -20,6 +20,7 @@ import polars as pl
 from models.database.schema import Metric, Protocol, Task, TaskType
 from models.dfs.feature_table import FeatureTable
 from models.learning.bundle import BundleBase, BundleHead, read_bundle, write_bundle
+from models.learning.config import known_settings
 from models.learning.outcome import watched_score
 from models.learning.rows import RowsToPredict
 from models.tabular.encoding import FeatureEncoder
@@ -128,7 +129,7 @@ def load_in_context_bundle(folder: Path) -> InContextBundle:
     return InContextBundle(
         **head,
         encoder=FeatureEncoder.from_plain(content["encoder"]),
-        config=InContextConfig(**content["in_context"]),
+        config=InContextConfig(**known_settings(InContextConfig, content["in_context"])),
         matrix=matrix,
         targets=targets,
     )
