@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.models.tabular.trained import AS_OF
 
 SMALL = {
     "lightgbm": {"seeds": 2, "rounds": 10, "min_data_in_leaf": 3},
+    "linear": {"seeds": 2, "epochs": 2, "max_columns": 8},
     "resnet": {"seeds": 2, "channels": 8, "layers": 1, "epochs": 2, "max_columns": 8},
 }
 
@@ -77,6 +79,18 @@ def test_every_familys_bundle_predicts_and_is_drawn(trained, trials, family, tmp
     for curve, best in zip(curves, metadata["best_rounds"], strict=True):
         assert curve.best == best["frozen"] - 1
         assert len(curve.validation) > curve.best
+
+
+@pytest.mark.parametrize("family", ["linear", "resnet"])
+def test_a_bundle_of_older_code_is_read_without_the_settings_that_are_no_more(
+    trials, family, tmp_path
+):
+    bundle = trials[family][0] / "bundle"
+    shutil.copytree(bundle, tmp_path / "older")
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["network"]["keep"] = "best"
+    (tmp_path / "older" / "bundle.json").write_text(json.dumps(content))
+    assert load_bundle(tmp_path / "older").config == load_bundle(bundle).config
 
 
 def test_features_that_a_bundle_needs_are_made_from_the_tables(trained, trials, tmp_path):
