@@ -15,36 +15,65 @@ from models.database.schema import Metric, TaskType
 from models.reporting.scores import score
 
 PERCENTILES = (2.0, 98.0)
+QUARTILES = (25.0, 75.0)
+LARGEST = 15.0
+"""The hyperbolic sine of larger outputs is of no use (it is 1.6 million here) and soon not finite."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class TargetScale:
-    """Location and spread of the training labels of a regression task, in label units.
+    """What an output of a network stands for in a regression, from the training labels.
 
-    `lowest` and `highest` are their 2nd and 98th percentile, the range of what is predicted.
+    A value is `centre + spread · output`; with a knee it is `centre + knee · sinh(output)`: even
+    steps near the centre, factors far from it. So a sum of inputs reaches amounts with a long tail,
+    while the loss stays that of the values themselves.
+
+    Attributes:
+        centre: The mean, or with a knee the median; label units, as all others.
+        spread: The standard deviation.
+        lowest: The 2nd percentile; nothing below it is predicted.
+        highest: The 98th percentile; nothing above it is predicted.
+        knee: Where even steps turn into factors; 0 for nowhere.
     """
 
     centre: float = 0.0
     spread: float = 1.0
     lowest: float = -np.inf
     highest: float = np.inf
+    knee: float = 0.0
 
     @classmethod
-    def fit(cls, task_type: TaskType, labels: np.ndarray) -> TargetScale:
-        """The scale of the encoded training labels, shape (rows,); the identity for classes."""
+    def fit(cls, task_type: TaskType, labels: np.ndarray, *, bent: bool = False) -> TargetScale:
+        """The scale of the encoded training labels, shape (rows,); the identity for classes.
+
+        Args:
+            task_type: The kind of label.
+            labels: NaN where unknown.
+            bent: With a knee, half the distance of the quartiles.
+        """
         known = labels[~np.isnan(labels)]
         if task_type != TaskType.REGRESSION or known.size == 0:
             return cls()
         lowest, highest = np.percentile(known, PERCENTILES)
-        spread = float(known.std())
-        return cls(
-            float(known.mean()), spread if spread > 0 else 1.0, float(lowest), float(highest)
-        )
+        bounds = (float(known.std()) or 1.0, float(lowest), float(highest))
+        if not bent:
+            return cls(float(known.mean()), *bounds)
+        median = float(np.median(known))
+        low, high = np.percentile(known, QUARTILES)
+        # Where most labels are the same, their mean distance from it.
+        knee = float(high - low) / 2 or float(np.abs(known - median).mean()) or 1.0
+        return cls(median, *bounds, knee)
+
+    def standardised(self, outputs: Tensor) -> Tensor:
+        """The distance from the centre that outputs stand for, in spreads, shape as given."""
+        if not self.knee:
+            return outputs
+        return self.knee / self.spread * outputs.clamp(-LARGEST, LARGEST).sinh()
 
     def to_plain(self) -> dict[str, float]:
         """JSON-ready form (infinite bounds, those of no bound, are left out)."""
-        found = {"centre": self.centre, "spread": self.spread}
+        found = {"centre": self.centre, "spread": self.spread, "knee": self.knee}
         bounds = {"lowest": self.lowest, "highest": self.highest}
         return found | {name: bound for name, bound in bounds.items() if np.isfinite(bound)}
 
@@ -64,13 +93,13 @@ def make_loss(task_type: TaskType, metric: Metric, scale: TargetScale | None = N
 
     Binary cross-entropy with logits; cross-entropy; for regression the absolute error where the
     metric is MAE, else Huber's loss with a bend at one standard deviation (Huber, "Robust estimation
-    of a location parameter", 1964), both on standardised labels. In float32 whatever the precision
-    of the outputs.
+    of a location parameter", 1964), both of values in spreads from the centre. In float32 whatever
+    the precision of the outputs.
 
     Args:
         task_type: Decides the loss.
         metric: What the task is judged by.
-        scale: Standardises the labels of a regression; None leaves them as they are.
+        scale: Of a regression's labels; None leaves them as they are.
     """
     if task_type == TaskType.BINARY_CLASSIFICATION:
         return lambda raw, labels: functional.binary_cross_entropy_with_logits(
@@ -83,7 +112,7 @@ def make_loss(task_type: TaskType, metric: Metric, scale: TargetScale | None = N
 
     def regression(raw: Tensor, labels: Tensor) -> Tensor:
         target = ((labels - known.centre) / known.spread).float()
-        return distance(raw.float().squeeze(-1), target)
+        return distance(known.standardised(raw.float().squeeze(-1)), target)
 
     return regression
 
@@ -103,7 +132,7 @@ def to_predictions(
     if task_type == TaskType.MULTICLASS_CLASSIFICATION:
         return np.asarray(torch.softmax(raw, dim=-1).numpy())
     known = scale or TargetScale()
-    values = raw.squeeze(-1).numpy() * known.spread + known.centre
+    values = known.standardised(raw.squeeze(-1)).numpy() * known.spread + known.centre
     return np.asarray(values.clip(known.lowest, known.highest) if clamp else values)
 
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from models.database.schema import Metric, Protocol, Task, TaskType
 from models.dfs.feature_table import seeds_of
 from models.learning.labels import LabelEncoder
-from models.learning.outcome import TargetScale, watched_score
+from models.learning.outcome import PERCENTILES, watched_score
 from models.rdl.examples import Examples, make_examples
 from models.rdl.graph import TemporalGraph
 from models.rdl.initialisation import Pretrained, check_compatible
@@ -225,9 +225,9 @@ def _fitted(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A linear model's predictions: probabilities [rows] or [rows, classes], or values [rows]."""
     if task_type == TaskType.REGRESSION:
-        scale = TargetScale.fit(task_type, labels)
+        lowest, highest = np.percentile(labels, PERCENTILES)
         ridge = Ridge(alpha=1 / strength).fit(inputs, labels)
-        return lambda rows: np.asarray(ridge.predict(rows)).clip(scale.lowest, scale.highest)
+        return lambda rows: np.asarray(ridge.predict(rows)).clip(lowest, highest)
     if len(np.unique(labels)) < 2:
         only = float(labels[0])
         if task_type == TaskType.MULTICLASS_CLASSIFICATION:

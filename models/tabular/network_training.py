@@ -56,7 +56,7 @@ def train_network_bundle(
     data = prepare(task, training_table, table, config.max_categories, with_stale=with_stale)
     if config.max_columns is not None:
         data = data.most_informative(task, config.max_columns)
-    problem = make_problem(task, data)
+    problem = make_problem(task, data, bent=config.architecture == "linear")
     models = run_seeds(
         train_one_seed,
         range(config.seeds),
@@ -80,8 +80,14 @@ def train_network_bundle(
     return {name: value for name, value in record.items() if name != "curves"}
 
 
-def make_problem(task: Task, data: TrainingData) -> NetworkProblem:
-    """The rows as a network's inputs; everything is fitted on training rows alone."""
+def make_problem(task: Task, data: TrainingData, *, bent: bool = False) -> NetworkProblem:
+    """The rows as a network's inputs; everything is fitted on training rows alone.
+
+    Args:
+        task: The task.
+        data: The rows.
+        bent: As for `TargetScale.fit`: for outputs that can't bend by themselves.
+    """
     # One code more than there are values: the one of rare and unseen values.
     categories = {
         position: len(data.encoder.categories[name]) + 1
@@ -98,5 +104,5 @@ def make_problem(task: Task, data: TrainingData) -> NetworkProblem:
         task_type=task.task_type,
         metric=task.metric,
         classes=len(data.labels.classes),
-        scale=TargetScale.fit(task.task_type, data.targets["train"]),
+        scale=TargetScale.fit(task.task_type, data.targets["train"], bent=bent),
     )

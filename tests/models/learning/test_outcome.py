@@ -70,7 +70,42 @@ def test_values_come_back_in_label_units_within_the_training_range():
     assert free[1] == pytest.approx(50 + 100 * scale.spread)
     assert TargetScale.from_plain(scale.to_plain()) == scale
     assert TargetScale.from_plain(TargetScale().to_plain()) == TargetScale()
-    assert TargetScale.fit(VALUE, np.full(3, 7.0)).spread == 1.0
+    same = TargetScale.fit(VALUE, np.full(3, 7.0), bent=True)
+    assert (same.spread, same.knee) == (1.0, 1.0)
+
+
+def test_bent_outputs_are_even_steps_near_the_median_and_factors_far_from_it():
+    labels = np.append(np.repeat([0.0, 4.0, 10.0, 12.0, 90.0], 20), np.nan)
+    scale = TargetScale.fit(VALUE, labels, bent=True)
+    assert (scale.centre, scale.knee, scale.highest) == (10.0, 4.0, 90.0)
+    raw = torch.tensor([[0.0], [0.01], [-0.01], [2.0], [3.0], [50.0]])
+    found = to_predictions(raw, VALUE, scale, clamp=False)
+    assert found[:3] == pytest.approx([10.0, 10.04, 9.96], abs=1e-5)
+    assert found[4] - 10 == pytest.approx(np.e * (found[3] - 10), rel=0.02)
+    assert np.isfinite(found).all()
+    assert TargetScale.from_plain(scale.to_plain()) == scale
+
+
+def test_the_loss_of_a_scale_with_a_knee_is_that_of_the_values():
+    labels = torch.tensor([3.0, 40.0, 1000.0])
+    scale = TargetScale(centre=10.0, spread=50.0, knee=4.0)
+    raw = torch.tensor([[-1.0], [0.5], [4.0]], requires_grad=True)
+    predicted = to_predictions(raw, VALUE, scale)
+    loss = make_loss(VALUE, Metric.MAE, scale)(raw, labels)
+    assert loss.item() * 50 == pytest.approx(np.abs(predicted - labels.numpy()).mean())
+    loss.backward()
+    slopes = torch.cosh(raw.detach()) * 4 / 50 / 3 * torch.tensor([[1.0], [-1.0], [-1.0]])
+    torch.testing.assert_close(raw.grad, slopes)
+
+
+def test_where_most_labels_are_the_same_the_knee_is_their_mean_distance_from_it():
+    labels = np.append(np.zeros(80), np.full(20, 50.0))
+    assert TargetScale.fit(VALUE, labels, bent=True).knee == 10.0
+
+
+def test_a_scale_of_older_code_has_no_knee():
+    scale = TargetScale.from_plain({"centre": 5.0, "spread": 2.0})
+    assert to_predictions(torch.tensor([[3.0]]), VALUE, scale).tolist() == [11.0]
 
 
 def test_probabilities():
