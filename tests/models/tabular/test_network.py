@@ -95,6 +95,19 @@ def test_a_linear_map_adds_up_its_inputs_and_tells_categories_and_their_gaps_apa
     ]  # fmt: skip
 
 
+def test_bent_outputs_bring_a_linear_map_to_amounts_with_a_long_tail():
+    steps = {"epochs": 20, "learning_rate": 0.05, "dropout": 0.0, "weight_decay": 0.0}
+    config = NetworkConfig.of("linear", **{**SMALL, **steps})
+    made = problem(TaskType.REGRESSION)
+    amounts = {name: np.exp((labels - 100) / 20) for name, labels in made.labels.items()}
+    errors = {}
+    for bent in (False, True):
+        scale = TargetScale.fit(TaskType.REGRESSION, amounts["train"], bent=bent)
+        case = replace(made, labels=amounts, scale=scale)
+        errors[bent] = train_one_seed(0, case, config, None).validation_scores[Protocol.ROLLING]
+    assert errors[True] < 0.85 * errors[False]
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_seed_gives_one_model_also_after_a_kill(architecture, tmp_path):
     config = NetworkConfig.of(architecture, **SMALL)
@@ -152,6 +165,15 @@ def test_a_bundle_predicts_what_training_scored_and_scores_from_tables(trained, 
         here = bundle.predict(asked, Protocol.ROLLING).mean(axis=0)
         assert scored["prediction"].to_numpy() == pytest.approx(here, abs=1e-6)
     assert scored["prediction"].n_unique() > 1
+
+
+@pytest.mark.parametrize("architecture", ["linear", "resnet"])
+def test_only_a_linear_map_has_its_outputs_bent(trained, architecture, tmp_path):
+    config = NetworkConfig.of(architecture, **SMALL | {"epochs": 1, "seeds": 1})
+    made = trained[TaskType.REGRESSION]
+    table = made.features
+    train_network_bundle(made.task, made.table, table, AS_OF, config, tmp_path / "bundle", 1)
+    assert (load_bundle(tmp_path / "bundle").scale.knee > 0) == (architecture == "linear")
 
 
 def test_the_files_do_not_depend_on_the_number_of_threads(trained, tmp_path):
