@@ -33,7 +33,7 @@ from benchmarks.tables import machine, markdown
 from models.artifacts import ArtifactStore
 from models.database.schema import Protocol
 from models.families.bundle import load_bundle
-from models.search.ensemble import steadied_selection
+from models.search.ensemble import shared_weights
 from models.search.space import Branch, branch_of
 from models.search.validation import ValidationRows
 
@@ -46,11 +46,15 @@ ENSEMBLE = "ensemble of all"
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """A task's trials under a protocol: signed scores (more is better) and predictions by split."""
+    """A task's trials under a protocol: signed scores (more is better) and predictions by split.
+
+    `by_protocol` has the validation predictions under each protocol: ensembles go by both.
+    """
 
     title: str
     rows: dict[str, ValidationRows]
     predictions: dict[str, np.ndarray]
+    by_protocol: list[np.ndarray]
     branches: np.ndarray
     seconds: np.ndarray
     sign: float
@@ -61,7 +65,7 @@ class Replay:
 
     def ensemble(self, places: np.ndarray) -> float:
         """The test score of the ensemble of some trials."""
-        weights = steadied_selection(self.rows["val"], list(self.predictions["val"][places]))
+        weights = shared_weights(self.rows["val"], [one[places] for one in self.by_protocol])
         mixed = np.tensordot(weights, self.predictions["test"][places], axes=1)
         return float(self.sign * self.rows["test"].scores(mixed[None])[0])
 
@@ -158,10 +162,13 @@ def _replay(title: str, trials: Sequence, protocol: Protocol, cache: Path) -> Re
     parts = labelled(store, first)
     if parts["test"].is_empty():
         return None
-    made = [
-        mean_predictions(cache / f"{trial.fingerprint}_{protocol}.npz", own, trial, protocol)
-        for own, trial in trials
-    ]
+    made = {
+        p: [
+            mean_predictions(cache / f"{trial.fingerprint}_{p}.npz", own, trial, p)
+            for own, trial in trials
+        ]
+        for p in Protocol
+    }
     plain = [trial.record["recipe"]["config"]["candidate"] for _, trial in trials]
     branches = np.array([str(branch_of(one["family"], one["settings"])) for one in plain])
     if len(set(branches)) < 2:
@@ -169,7 +176,8 @@ def _replay(title: str, trials: Sequence, protocol: Protocol, cache: Path) -> Re
     return Replay(
         title,
         {split: rows_of(bundle, parts[split]) for split in SPLITS},
-        {split: np.stack([one[split] for one in made]) for split in SPLITS},
+        {split: np.stack([one[split] for one in made[protocol]]) for split in SPLITS},
+        [np.stack([one["val"] for one in own]) for own in made.values()],
         branches,
         np.array([float(trial.metadata["seconds"]) for _, trial in trials]),
         1.0 if bundle.task.metric.higher_is_better else -1.0,

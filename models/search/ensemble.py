@@ -142,6 +142,27 @@ def steadied_selection(
     return without_tail(greedy / 2 + near / near.sum() / 2)
 
 
+def shared_weights(rows: ValidationRows, by_protocol: Sequence[np.ndarray]) -> np.ndarray:
+    """The weights of `steadied_selection` under several protocols together, float64 [models].
+
+    What a model is worth under one protocol also shows under the other, and validation rows are few:
+    under the frozen one all of an entity's are predicted from the same old news.
+
+    Args:
+        rows: The validation rows.
+        by_protocol: Of each protocol the models' predictions, (models, rows[, classes]).
+
+    Raises:
+        ValueError: No model has a validation score.
+    """
+    first, *others = by_protocol
+    # A single validation cutoff, at which there is nothing that one protocol sees and another does not.
+    if all(np.array_equal(first, one) for one in others):
+        return steadied_selection(rows, list(first))
+    together = list(np.concatenate(by_protocol, axis=1))
+    return steadied_selection(rows.under_each(len(by_protocol)), together)
+
+
 def without_tail(weights: np.ndarray, tail: float = TAIL) -> np.ndarray:
     """The weights, of sum 1, without the smallest ones that come to no more than `tail` together."""
     order = np.argsort(weights, kind="stable")

@@ -17,10 +17,10 @@ from models.families.ensemble import save_ensemble
 from models.families.leaderboard import leaderboard
 from models.families.trial import TrialInputs
 from models.search.choice import Choice, Contender, choose, within_one_error
-from models.search.ensemble import steadied_selection
+from models.search.ensemble import shared_weights
 from models.search.landscape import landscape
 from models.search.trial_runner import BUNDLE, ROWS, mean_scores, validation_of
-from models.search.validation import standard_error
+from models.search.validation import ValidationRows, standard_error
 
 ENSEMBLE = "ensemble"
 CHOICES = (ENSEMBLE, *(str(rule) for rule in Choice))
@@ -34,8 +34,8 @@ def make_model(
     Args:
         trials: Of one task at one date.
         inputs: What they were trained from.
-        choice: `ensemble` for `steadied_selection` on validation predictions, with weights for each
-            protocol, or a rule of `Choice`, which takes one trial under the task's protocol.
+        choice: `ensemble` for `shared_weights` of the trials, or a rule of `Choice`, which takes one
+            trial under the task's protocol.
         folder: Receives the bundle.
 
     Returns:
@@ -124,34 +124,32 @@ def _ensemble(
     trials: Sequence[Artifact], inputs: TrialInputs, folder: Path
 ) -> tuple[dict[str, Any], Weights]:
     names = [str(trial.metadata["candidate"]) for trial in trials]
-    weights: dict[tuple[str, Protocol], float] = {}
-    scores: dict[str, float] = {}
-    for protocol in Protocol:
-        rows, predictions = validation_of(trials, inputs.training_table, protocol)
-        shares = steadied_selection(rows, predictions)
-        weights |= {(name, protocol): float(w) for name, w in zip(names, shares, strict=True)}
-        mixed = sum(weight * one for weight, one in zip(shares, predictions, strict=True))
-        scores[str(protocol)] = float(rows.scores(np.asarray(mixed)[None])[0])
-    members = [
-        (trial.path / BUNDLE, {p: weights[name, p] for p in Protocol})
-        for name, trial in zip(names, trials, strict=True)
-    ]
+    rows, by_protocol = _validation(trials, inputs)
+    shares = shared_weights(rows, list(by_protocol.values()))
+    scores = {
+        str(protocol): float(rows.scores(np.tensordot(shares, predictions, axes=1)[None])[0])
+        for protocol, predictions in by_protocol.items()
+    }
+    own = dict(zip(names, map(float, shares), strict=True))
+    members = [(trial.path / BUNDLE, own[name]) for name, trial in zip(names, trials, strict=True)]
     save_ensemble(folder, members, record={"validation_scores": [scores]})
-    return _about(trials, inputs, weights, scores), weights
+    weights = {(name, protocol): own[name] for name in names for protocol in Protocol}
+    return _about(trials, own, scores), weights
+
+
+def _validation(
+    trials: Sequence[Artifact], inputs: TrialInputs
+) -> tuple[ValidationRows, dict[Protocol, np.ndarray]]:
+    """The validation rows and the predictions of them by protocol, (trials, rows[, classes])."""
+    found = {p: validation_of(trials, inputs.training_table, p) for p in Protocol}
+    rows, _ = found[inputs.task.protocol]
+    return rows, {protocol: np.stack(predictions) for protocol, (_, predictions) in found.items()}
 
 
 def _about(
-    trials: Sequence[Artifact], inputs: TrialInputs, weights: Weights, scores: Mapping[str, float]
+    trials: Sequence[Artifact], weights: Mapping[str, float], scores: Mapping[str, float]
 ) -> dict[str, Any]:
-    own = inputs.task.protocol
-    used = sorted(
-        (
-            (weight, name)
-            for (name, protocol), weight in weights.items()
-            if protocol == own and weight
-        ),
-        reverse=True,
-    )
+    used = sorted(((weight, name) for name, weight in weights.items() if weight), reverse=True)
     listed = ", ".join(f"{weight:.0%} {name}" for weight, name in used)
     return {
         "candidate": f"ensemble of {len(used)} trials",
@@ -161,5 +159,5 @@ def _about(
         "validation_scores": [dict(scores)],
         "best_rounds": [{str(protocol): 0 for protocol in Protocol}],
         "seconds": sum(float(trial.metadata["seconds"]) for trial in trials),
-        "why": f"selected on validation under the {own} protocol: {listed}",
+        "why": f"selected on validation under both protocols together: {listed}",
     }

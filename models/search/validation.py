@@ -28,6 +28,8 @@ class ValidationRows:
         entities: Of each row, any dtype that sorts, shape (rows,); None for one of its own each.
             Rows of an entity rise and fall together, those that are predicted from the same old
             news most of all: what varies are the entities.
+        protocols: Of each row the number of the protocol that it is predicted under, shape (rows,);
+            a score is the mean over them. None where all rows are of one.
     """
 
     task_type: TaskType
@@ -36,6 +38,7 @@ class ValidationRows:
     cutoff_times: np.ndarray
     classes: int = 0
     entities: np.ndarray | None = None
+    protocols: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.cutoff_times.shape or np.isnan(self.labels).any():
@@ -52,6 +55,16 @@ class ValidationRows:
             labels=self.labels[positions],
             cutoff_times=self.cutoff_times[positions],
             entities=None if self.entities is None else self.entities[positions],
+            protocols=None if self.protocols is None else self.protocols[positions],
+        )
+
+    def under_each(self, protocols: int) -> ValidationRows:
+        """All rows once for each of so many protocols, one protocol after the other."""
+        rows = np.arange(self.labels.size)
+        entities = rows if self.entities is None else self.entities
+        return replace(
+            replace(self, entities=entities).take(np.tile(rows, protocols)),
+            protocols=np.repeat(np.arange(protocols), rows.size),
         )
 
     def scores(self, predictions: np.ndarray) -> np.ndarray:
@@ -65,6 +78,10 @@ class ValidationRows:
                 f"there are {self.labels.size} validation rows, but predictions of "
                 f"{predictions.shape[1]}; predict the labelled validation rows in their order"
             )
+        if self.protocols is not None:
+            parts = [np.flatnonzero(self.protocols == one) for one in np.unique(self.protocols)]
+            rows = replace(self, protocols=None)
+            return np.mean([rows.take(part).scores(predictions[:, part]) for part in parts], axis=0)
         # The two metrics that most tasks have, for all models in one go: a search for an ensemble
         # asks for thousands.
         if self.metric == Metric.ROC_AUC:

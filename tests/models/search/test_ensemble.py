@@ -14,6 +14,7 @@ from models.search.ensemble import (
     TAIL,
     SelectionConfig,
     greedy_selection,
+    shared_weights,
     steadied_selection,
     top_average,
     without_tail,
@@ -168,3 +169,21 @@ def test_no_model_of_the_tail_is_in_the_model(values):
     # One more would not have fitted into the tail.
     assert greedy[left_out].sum() / 2 + weights[kept].min() > TAIL
     assert weights.sum() == pytest.approx(1)
+
+
+def test_weights_under_several_protocols_are_of_models_that_are_good_under_both(values):
+    rows, _ = values
+    random = np.random.default_rng(6)
+
+    def off(error):
+        return rows.labels + random.normal(0, error, rows.labels.size)
+
+    # One that is best where it is fresh and bad where it is stale, and one that is good at both.
+    frozen, rolling = np.stack([off(4), off(1)]), np.stack([off(0.8), off(1)])
+    weights = shared_weights(rows, [frozen, rolling])
+    assert weights[1] > 0.6
+    np.testing.assert_allclose(shared_weights(rows, [rolling, frozen]), weights, atol=0.05)
+    assert steadied_selection(rows, list(rolling))[0] > 0.5
+    # Where both protocols see the same, they are one.
+    alone = steadied_selection(rows, list(rolling))
+    np.testing.assert_array_equal(shared_weights(rows, [rolling, rolling]), alone)

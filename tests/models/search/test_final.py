@@ -108,6 +108,11 @@ def test_an_ensemble_is_no_worse_on_validation_than_most_members(runner, trials,
             row["weight"] for row in found["leaderboard"] if row["protocol"] == str(protocol)
         ]
         assert sum(weights) == pytest.approx(1)
+    by_protocol = [
+        {row["candidate"]: row["weight"] for row in found["leaderboard"] if row["protocol"] == p}
+        for p in map(str, Protocol)
+    ]
+    assert by_protocol[0] == by_protocol[1]
     assert load_bundle(tmp_path / "bundle").record["family"] == "ensemble"
 
 

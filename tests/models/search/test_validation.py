@@ -51,6 +51,27 @@ def test_other_metrics_are_those_of_the_reports():
     assert classes.scores(np.stack([right, half])) == pytest.approx([1, 1 / 3])
 
 
+def test_a_score_under_several_protocols_is_the_mean_of_theirs():
+    known, random = rows(), np.random.default_rng(1)
+    frozen, rolling = random.random((2, 5, 300))
+    both = known.under_each(2)
+    together = np.concatenate([frozen, rolling], axis=1)
+    expected = (known.scores(frozen) + known.scores(rolling)) / 2
+    assert both.scores(together) == pytest.approx(expected, abs=1e-12)
+    few = np.arange(50)
+    expected = (
+        known.take(few).scores(frozen[:, :50]) + known.take(few).scores(rolling[:, :50])
+    ) / 2
+    part = np.concatenate([few, few + 300])
+    assert both.take(part).scores(together[:, part]) == pytest.approx(expected)
+
+
+def test_draws_under_several_protocols_hold_an_entitys_rows_under_all_of_them():
+    for known in (rows(), replace(rows(), entities=np.arange(300) // 5)):
+        for one, two in zip(known.drawn(3), known.under_each(2).drawn(3), strict=True):
+            assert sorted(two) == sorted([*one, *(one + 300)])
+
+
 def test_a_pair_differs_more_surely_than_its_scores_are_known():
     known, random = rows(Metric.MAE), np.random.default_rng(1)
     first = known.labels + random.normal(0, 1, 300)
