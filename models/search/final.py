@@ -54,8 +54,7 @@ def make_model(
         rule = Choice.BEST_VALIDATION if choice == ENSEMBLE else Choice(choice)
         found, weights = _one(trials, inputs, rule, folder)
     board = [
-        asdict(row)
-        | {"protocol": str(row.protocol), "weight": weights[row.candidate, row.protocol]}
+        asdict(row) | {"protocol": str(row.protocol), "weight": weights[row.candidate]}
         for row in leaderboard([trial.metadata for trial in trials])
     ]
     return found | {"leaderboard": sorted(board, key=partial(_place, task=inputs.task))}
@@ -67,12 +66,13 @@ def _place(row: Mapping[str, Any], task: Task) -> tuple[bool, bool, float]:
     return row["protocol"] != str(task.protocol), is_undefined, sign * row["mean"]
 
 
-Weights = Mapping[tuple[str, Protocol], float]
+Weights = Mapping[str, float]
+"""By candidate, the same under both protocols."""
 
 
 def weights_of(board: Sequence[Mapping[str, Any]]) -> Weights:
-    """The weights of a leaderboard by candidate and protocol."""
-    return {(row["candidate"], Protocol(row["protocol"])): row["weight"] for row in board}
+    """The weights of a leaderboard."""
+    return {row["candidate"]: row["weight"] for row in board}
 
 
 def _one(
@@ -82,9 +82,7 @@ def _one(
     decision = choose(contenders(trials, inputs, rule), inputs.task.metric, rule)
     chosen = trials[names.index(decision.name)]
     shutil.copytree(chosen.path / BUNDLE, folder)
-    weights = {
-        (name, protocol): float(name == decision.name) for name in names for protocol in Protocol
-    }
+    weights = {name: float(name == decision.name) for name in names}
     found = {name: value for name, value in chosen.metadata.items() if name != ROWS}
     return found | {"why": f"{decision.name}: {decision.reason}"}, weights
 
@@ -130,11 +128,12 @@ def _ensemble(
         str(protocol): float(rows.scores(np.tensordot(shares, predictions, axes=1)[None])[0])
         for protocol, predictions in by_protocol.items()
     }
-    own = dict(zip(names, map(float, shares), strict=True))
-    members = [(trial.path / BUNDLE, own[name]) for name, trial in zip(names, trials, strict=True)]
+    weights = dict(zip(names, map(float, shares), strict=True))
+    members = [
+        (trial.path / BUNDLE, weights[name]) for name, trial in zip(names, trials, strict=True)
+    ]
     save_ensemble(folder, members, record={"validation_scores": [scores]})
-    weights = {(name, protocol): own[name] for name in names for protocol in Protocol}
-    return _about(trials, own, scores), weights
+    return _about(trials, weights, scores), weights
 
 
 def _validation(
@@ -147,7 +146,7 @@ def _validation(
 
 
 def _about(
-    trials: Sequence[Artifact], weights: Mapping[str, float], scores: Mapping[str, float]
+    trials: Sequence[Artifact], weights: Weights, scores: Mapping[str, float]
 ) -> dict[str, Any]:
     used = sorted(((weight, name) for name, weight in weights.items() if weight), reverse=True)
     listed = ", ".join(f"{weight:.0%} {name}" for weight, name in used)

@@ -48,23 +48,20 @@ def refit_model(
 
     Args:
         trials: The trials.
-        weights: By candidate and protocol.
+        weights: By candidate.
         runner: Trained the trials.
         folder: Receives the bundle.
         progress: Receives the lines of the trainings.
         seeds: Models of a member, at least, unless it weighs little (`WEIGHT_A_SEED`).
     """
-    members: list[tuple[Path, Mapping[Protocol, float]]] = []
+    members: list[tuple[Path, float]] = []
     for trial in trials:
-        name = str(trial.metadata["candidate"])
-        own = {protocol: weights.get((name, protocol), 0.0) for protocol in Protocol}
-        rounds = {
-            protocol: rounds_of(trial, protocol) for protocol in Protocol if own[protocol] > 0
-        }
-        if rounds:
-            needed = math.ceil(max(own.values()) / WEIGHT_A_SEED)
+        weight = weights.get(str(trial.metadata["candidate"]), 0.0)
+        if weight > 0:
+            rounds = {protocol: rounds_of(trial, protocol) for protocol in Protocol}
+            needed = math.ceil(weight / WEIGHT_A_SEED)
             made = refit(trial, rounds, runner, progress, min(seeds, needed))
-            members.append((made.path / BUNDLE, own))
+            members.append((made.path / BUNDLE, weight))
     scores = [_mean_scores(trials, weights)]
     save_ensemble(folder, members, record={"validation_scores": scores})
 
@@ -169,9 +166,9 @@ def fixed_length(
 
 def _mean_scores(trials: Sequence[Artifact], weights: Weights) -> dict[str, float]:
     """The members' validation scores, averaged by weight, by protocol."""
-    found = {}
-    for protocol in Protocol:
-        own = [weights.get((str(t.metadata["candidate"]), protocol), 0.0) for t in trials]
-        scores = [mean_scores(t)[str(protocol)] for t in trials]
-        found[str(protocol)] = float(np.average(scores, weights=own))
-    return found
+    own = [weights.get(str(trial.metadata["candidate"]), 0.0) for trial in trials]
+    scores = [mean_scores(trial) for trial in trials]
+    return {
+        str(protocol): float(np.average([one[str(protocol)] for one in scores], weights=own))
+        for protocol in Protocol
+    }

@@ -175,8 +175,7 @@ def test_a_refit_trains_on_validation_rows_and_keeps_their_scores(runner, trials
 
 def test_a_member_that_weighs_little_is_refitted_with_few_seeds(runner, trials, tmp_path):
     shares = {"trees": 0.87, "stumps": 0.04, "net": 0.09}
-    weights = {(name, p): share for name, share in shares.items() for p in Protocol}
-    refit_model(trials, weights, runner, tmp_path / "bundle", seeds=3)
+    refit_model(trials, shares, runner, tmp_path / "bundle", seeds=3)
     bundle = load_bundle(tmp_path / "bundle")
     seeds = {one.record["candidate"]: len(one.seeds) for one in bundle.members}
     assert seeds == {"trees": 3, "stumps": 1, "net": 2}
