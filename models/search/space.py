@@ -49,7 +49,7 @@ LINEAR: Axes = {
     "depth": (1, 2, 3),
     "windows": (True, False),
     "dropout": (0.2, 0.5, 0.7),
-    "learning_rate": (1e-3, 3e-3, 1e-2),
+    "learning_rate": (1e-4, 3e-4, 1e-3),
     "weight_decay": (1e-1, 1.0),
     "max_columns": (100, None),
     "staleness": (0.0, 0.5, 1.0),

@@ -108,6 +108,20 @@ def test_bent_outputs_bring_a_linear_map_to_amounts_with_a_long_tail():
     assert errors[True] < 0.85 * errors[False]
 
 
+@pytest.mark.parametrize("architecture", ["linear", "resnet"])
+def test_an_averaged_network_hardly_depends_on_where_its_last_step_went(architecture):
+    # A refit takes the state after a fixed number of epochs, which no validation looks at.
+    steps = {"learning_rate": 0.03, "epochs": 12, "patience": 12}
+    made = problem(TaskType.REGRESSION)
+
+    def unevenness(averaging):
+        config = NetworkConfig.of(architecture, **SMALL | steps | {"averaging": averaging})
+        curve = train_one_seed(0, made, config, None).curve
+        return np.abs(np.diff(curve[Protocol.ROLLING][4:])).mean()
+
+    assert unevenness(0.98) < 0.7 * unevenness(0.0)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_seed_gives_one_model_also_after_a_kill(architecture, tmp_path):
     config = NetworkConfig.of(architecture, **SMALL)
@@ -141,7 +155,7 @@ def train(made, folder, threads=1, **settings):
 @pytest.mark.parametrize("kind", list(TaskType))
 def test_a_bundle_predicts_what_training_scored_and_scores_from_tables(trained, kind, tmp_path):
     made = trained[kind]
-    metadata = train(made, tmp_path / "bundle", max_columns=20, epochs=15)
+    metadata = train(made, tmp_path / "bundle", max_columns=20, epochs=15, learning_rate=3e-3)
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.record["family"] == "resnet"
     assert len(bundle.features) == 20
