@@ -227,8 +227,13 @@ def _probe(
     graph: Artifact,
     encoder: Artifact,
     table: Artifact,
-) -> Artifact:
-    """The probe of a task: an artifact of its own, so that a task's SQL leaves the encoder alone."""
+) -> Artifact | None:
+    """The probe of a task: an artifact of its own, so that a task's SQL leaves the encoder alone.
+
+    None where the task has no examples at this date, for which other tasks' jobs must not fail.
+    """
+    from models.pretraining.probing import NoExamplesError
+
     subject = training_tables.subject(schema, task, as_of)
     recipe = Recipe(
         stage=PROBE,
@@ -257,7 +262,11 @@ def _probe(
             progress=context.log.info,
         )
 
-    return workplace.build(context, recipe, produce).artifact
+    try:
+        return workplace.build(context, recipe, produce).artifact
+    except NoExamplesError as fault:
+        context.log.warning(f"not probed: {fault}")
+        return None
 
 
 def _plot(folder: Path) -> None:
@@ -277,7 +286,7 @@ def _plot(folder: Path) -> None:
         (folder / name).write_bytes(learning_curve([curve], "loss", subject=stage["stage"]))
 
 
-def _metadata(encoder: Artifact, probes: list[Artifact]) -> dict[str, Any]:
+def _metadata(encoder: Artifact, probes: list[Artifact | None]) -> dict[str, Any]:
     found = encoder.metadata
     rows = [
         {
@@ -288,6 +297,7 @@ def _metadata(encoder: Artifact, probes: list[Artifact]) -> dict[str, Any]:
             "untrained": round(probe.metadata["random"][protocol]["score"], 4),
         }
         for probe in probes
+        if probe is not None
         for protocol in Protocol
     ]
     return {

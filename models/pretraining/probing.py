@@ -32,6 +32,10 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 ITERATIONS = 300
 
 
+class NoExamplesError(ValueError):
+    """A task has no labelled training or no labelled validation rows at a date."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeConfig:
     """How to probe.
@@ -80,8 +84,8 @@ def probe(
         and the chosen strength by protocol) and `seconds`. A score that is not defined is NaN.
 
     Raises:
-        ValueError: The backbone does not fit the graph or the task (`check_compatible`), or there
-            are no labelled training or validation rows.
+        ValueError: The backbone does not fit the graph or the task (`check_compatible`).
+        NoExamplesError: There are no labelled training or validation rows.
     """
     started = time.monotonic()
     check_compatible(
@@ -139,7 +143,7 @@ class _Rows:
         train = _some(known.filter(pl.col("split") == "train"), config.training_rows, config.seed)
         val = _some(known.filter(pl.col("split") == "val"), config.validation_rows, config.seed)
         if train.is_empty() or val.is_empty():
-            raise ValueError(
+            raise NoExamplesError(
                 f"task {task.name!r} has {train.height} labelled training and {val.height} "
                 "validation rows as of "
                 f"{as_of}; a probe needs both, so choose a date at which windows have closed"

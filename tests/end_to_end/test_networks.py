@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -83,6 +84,24 @@ def test_the_pipeline_makes_graph_encoder_and_trials(trained: tuple[Installation
     assert {(row["candidate"], row["protocol"]) for row in board} == {
         (name, protocol) for name in ("net", "net from tve") for protocol in ("frozen", "rolling")
     }
+
+
+def test_the_job_of_a_task_needs_no_examples_of_other_tasks(tiny: Tiny, tmp_path: Path):
+    home = new_installation(
+        tmp_path, project=shutil.copytree(tiny.installation.project, tmp_path / "dbt")
+    )
+    [model] = home.project.rglob("tiny_club__member_spend.sql")
+    sql = model.read_text()
+    model.write_text(sql.replace("GROUP BY", f"AND t.timestamp >= TIMESTAMP '{TEST}'\nGROUP BY"))
+    assert model.read_text() != sql
+    quick = small("member_comes", {"family": "lightgbm", "settings": {"seeds": 1, "rounds": 5}})
+    both = home.execute_here("tiny_club__pipeline", AS_OF, quick)
+    assert "member_spend: train has no labelled row" in both.messages()
+    alone = home.execute_here(JOB, AS_OF, quick)
+    assert alone.success, alone.messages()
+    assert {ENCODER, MODEL} <= alone.computed
+    probes = alone.assets[ENCODER]["linear probes, validation"].records
+    assert {row.data["task"] for row in probes} == {"member_comes"}
 
 
 def test_the_best_candidate_predicts(trained: tuple[Installation, Execution]):

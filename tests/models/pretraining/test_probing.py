@@ -7,7 +7,7 @@ import pytest
 
 from models.database.schema import Metric, TaskType
 from models.pretraining.pretraining import pretrain
-from models.pretraining.probing import ProbeConfig, probe
+from models.pretraining.probing import NoExamplesError, ProbeConfig, probe
 from models.rdl.initialisation import load_pretrained
 from tests.models.pretraining.world import AGAIN, AS_OF, SCHEMA, config
 
@@ -58,5 +58,5 @@ def test_other_kinds_of_tasks(world, pretrained, task_type, metric):
 
 def test_a_task_without_labelled_rows_is_refused(world, pretrained):
     rows = world.training_table().filter(pl.col("split") == "train")
-    with pytest.raises(ValueError, match=r"'again' has .* 0 validation rows"):
+    with pytest.raises(NoExamplesError, match=r"'again' has .* 0 validation rows"):
         probe(pretrained, world.graph, AGAIN, rows, AS_OF, FEW)
