@@ -48,12 +48,12 @@ class RoutingStageConfig(StageConfig):
         "",
         description=(
             "dfs, rdl or hybrid: search this branch whatever the bank says. Empty: the router "
-            "decides, or abstains, and then the branches race."
+            "decides which branches are searched; where they are several, they race."
         ),
     )
     threshold: float = Field(
-        0.01,
-        description="The largest expected regret, relative, with which a branch is chosen.",
+        0.005,
+        description="The largest expected regret, relative, with which branches are left out.",
         gt=0,
     )
     warm_starts: int = Field(4, description="Candidates taken over from alike tasks.", ge=0)
@@ -84,7 +84,7 @@ def routing_asset(
         kinds={"python"},
         partitions_def=as_of_partitions(schema),
         description=(
-            "Which branch suits the task: DFS features with a tabular learner, a network over the "
+            "Which branches may suit the task: DFS features with a tabular learner, a network over the "
             "graph, or a hybrid of both; with the expected gap, its error, and why."
         ),
         op_tags={"stage": STAGE},
@@ -214,7 +214,6 @@ def _route(
         trials, own, space, protocol, without=schema.database, most=config.warm_starts
     )
     plain = decision.as_data() | {
-        "branches": [str(decision.branch)] if decision.branch else list(space.branches),
         "warm_starts": [asdict(candidate) for candidate in taken.candidates],
         "priors": {name: list(weights.items()) for name, weights in taken.priors.items()},
     }
@@ -229,7 +228,7 @@ def _metadata(routing: Artifact) -> dict[str, Any]:
     found = routing.metadata
     branches = found["gaps"].keys()
     return {
-        "decision": found["branch"] or "abstains: the branches race",
+        "decision": found["decision"],
         "confidence": round(found["confidence"], 3),
         "protocol": found["protocol"],
         "why": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in found["reasons"])),

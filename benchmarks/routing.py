@@ -16,7 +16,7 @@ import polars as pl
 
 from benchmarks.tables import machine, markdown
 from models.bank.store import read_bank
-from models.relatron.evaluation import abstained, evaluate
+from models.relatron.evaluation import evaluate, left_by_selector
 from models.relatron.published import (
     SelectedBy,
     homophily_correlation,
@@ -101,7 +101,7 @@ def bank(trials: pl.DataFrame) -> None:
 
 
 def choosers(rows: pl.DataFrame, protocol: str) -> None:
-    """The table of all choosers, and how often the selector abstains."""
+    """The table of all choosers, and what the selector leaves of the branches."""
     table = [
         (
             row["chooser"],
@@ -122,7 +122,10 @@ def choosers(rows: pl.DataFrame, protocol: str) -> None:
         "databases",
     )
     print(markdown(header, table))
-    print(f"\nThe selector abstains on {100 * abstained(rows, protocol):.0f} % of the tasks.")
+    left = ", ".join(
+        f"{words} {tasks}" for words, tasks in left_by_selector(rows, protocol).items()
+    )
+    print(f"\nThe selector leaves, by number of tasks: {left}.")
 
 
 def _interval(row: dict[str, float], name: str) -> str:

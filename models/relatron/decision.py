@@ -1,4 +1,4 @@
-"""What was decided for a task: branch or none, with the evidence, in words and in a plot."""
+"""What was decided for a task: the branches, with the evidence, in words and in a plot."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """Which branch to search for a task.
+    """Which branches to search for a task.
 
     Attributes:
-        branch: The branch to search; None where the selector abstains and branches should race.
-        favourite: The branch with the least expected regret, abstained or not.
+        branches: The branches to search; where they are several, they race.
+        favourite: The branch with the least expected regret, alone or not.
         protocol: The protocol that everything here is about.
         gaps, errors: Predicted relative gap of each branch to dfs, and its standard error.
         probabilities: That a branch is the best.
         expected_regret: What choosing a branch is expected to lose against the best, relative.
-        confidence: The probability of `branch`, or of the favourite.
+        confidence: The probability that the best branch is among `branches`.
         nearest: The most alike tasks of the bank, the nearest first.
         reasons: Sentences.
         signal, value: The most informative signal, and its value for this task.
         evidence: The bank's tasks: database, task, origin, value (of `signal`), gap_* and error_*.
     """
 
-    branch: Branch | None
+    branches: tuple[Branch, ...]
     favourite: Branch
     protocol: str
     gaps: Mapping[Branch, float]
@@ -67,11 +67,17 @@ class Decision:
     value: float
     evidence: pl.DataFrame
 
+    @property
+    def words(self) -> str:
+        """The decision in a few words: `dfs`, `race of dfs and hybrid`."""
+        return ("race of " if len(self.branches) > 1 else "") + " and ".join(self.branches)
+
     def as_data(self) -> dict[str, Any]:
         """Plain data, without the evidence's rows."""
         numbers = ("gaps", "errors", "probabilities", "expected_regret")
         return {
-            "branch": str(self.branch) if self.branch else None,
+            "decision": self.words,
+            "branches": [str(branch) for branch in self.branches],
             "favourite": str(self.favourite),
             "protocol": self.protocol,
             "confidence": self.confidence,
@@ -106,10 +112,9 @@ def draw_decision(decision: Decision) -> bytes:
         _draw_branch(ax, decision, branch)
     for ax in panels[1:]:
         ax.set_ylabel("")
-    choice = str(decision.branch) if decision.branch else "abstained"
     footnote(
         figure,
-        f"Decision: {choice} ({decision.protocol}). Bars: one standard error.",
+        f"Decision: {decision.words} ({decision.protocol}). Bars: one standard error.",
         "" if math.isfinite(decision.value) else f"{decision.signal} is unknown for this task.",
     )
     return to_png(figure)

@@ -8,6 +8,7 @@ serve to fit.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from models.relatron.selector import THRESHOLD, fit_selector
+from models.relatron.decision import Decision
+from models.relatron.selector import fit_selector
 from models.relatron.task_rows import OTHERS, features_of
 from models.search.space import Branch
 
@@ -78,21 +80,21 @@ def evaluate(
 
 
 def default_choosers(rows: pl.DataFrame, protocol: str) -> dict[str, Chooser]:
-    """The selector (routed without abstaining, and racing where it abstains), and the baselines.
+    """The selector (naming one branch, and racing those that it leaves), and the baselines.
 
     Those that need validation scores of finished trials are there where the rows have them.
     """
     present = [branch for branch in BRANCHES if np.isfinite(gaps_of(rows)[:, _at(branch)]).any()]
     found: dict[str, Chooser] = {
-        "selector": lambda known, asked: _routed(known, asked, protocol, math.inf),
+        "selector": lambda known, asked: _routed(known, asked, protocol),
         "majority": _majority,
         **{f"always {branch}": _always(branch) for branch in present},
         "size stump": _stump,
         "decision tree": _tree,
     }
     if "validation_gap_rdl" in rows.columns:
-        found["selector, races if unsure"] = lambda known, asked: _routed(
-            known, asked, protocol, THRESHOLD
+        found["selector, races what it leaves"] = lambda known, asked: _raced(
+            known, asked, protocol
         )
         found["race"] = _race
         found["validation, all searched"] = _validation
@@ -107,44 +109,49 @@ def gaps_of(rows: pl.DataFrame, prefix: str = "gap") -> np.ndarray:
     )
 
 
-def abstained(rows: pl.DataFrame, protocol: str) -> float:
-    """The share of real tasks for which the selector abstains, its database left out."""
+def left_by_selector(rows: pl.DataFrame, protocol: str) -> dict[str, int]:
+    """What the selector leaves of the branches, each real task's database left out.
+
+    Returns:
+        The number of tasks by the branches that it names: `dfs`, `race of dfs and hybrid`.
+    """
     own = rows.filter((pl.col("protocol") == protocol) & (pl.col("origin") == "real"))
-    unsure = [
-        _unsure(rows.filter(pl.col("database") != name), held, protocol, THRESHOLD)
+    words = [
+        decision.words
         for (name,), held in own.group_by("database", maintain_order=True)
+        for decision in _decisions(rows.filter(pl.col("database") != name), held, protocol)
     ]
-    return float(np.concatenate(unsure).mean()) if unsure else math.nan
+    return dict(Counter(words).most_common())
 
 
-def _routed(
-    known: pl.DataFrame, asked: pl.DataFrame, protocol: str, threshold: float
-) -> np.ndarray:
+def _routed(known: pl.DataFrame, asked: pl.DataFrame, protocol: str) -> np.ndarray:
     means, _ = fit_selector(known, protocol).predict_rows(asked)
-    chances = _one_hot(np.where(np.isfinite(gaps_of(asked)), means, -np.inf).argmax(axis=1))
-    if math.isfinite(threshold):
-        unsure = _unsure(known, asked, protocol, threshold)
-        chances[unsure] = _race(known, asked)[unsure]
+    return _one_hot(np.where(np.isfinite(gaps_of(asked)), means, -np.inf).argmax(axis=1))
+
+
+def _raced(known: pl.DataFrame, asked: pl.DataFrame, protocol: str) -> np.ndarray:
+    """The branch that the selector leaves, or the winner of a race of those that it does."""
+    chances = _race(known, asked)
+    for place, decision in enumerate(_decisions(known, asked, protocol)):
+        left = sorted(map(_at, decision.branches))
+        if len(left) == 1:
+            chances[place] = _one_hot(np.array(left))
+        elif len(left) == 2:
+            first, second = (BRANCHES[one] for one in left)
+            won = asked[f"duel_{first}_{second}"][place]
+            chances[place] = 0.0
+            chances[place, left] = won, 1 - won
     return chances
 
 
-def _unsure(
-    known: pl.DataFrame, asked: pl.DataFrame, protocol: str, threshold: float
-) -> np.ndarray:
+def _decisions(known: pl.DataFrame, asked: pl.DataFrame, protocol: str) -> list[Decision]:
+    """For each task, among the branches that it has a score of."""
     selector = fit_selector(known, protocol)
-    gaps = gaps_of(asked)
-    return np.array(
-        [
-            selector.decide(
-                asked[place],
-                [branch for branch in BRANCHES if np.isfinite(gaps[place, _at(branch)])],
-                threshold,
-            ).branch
-            is None
-            for place in range(asked.height)
-        ],
-        dtype=bool,
-    )
+    present = np.isfinite(gaps_of(asked))
+    return [
+        selector.decide(asked[place], [b for b in BRANCHES if present[place, _at(b)]])
+        for place in range(asked.height)
+    ]
 
 
 def _winners(rows: pl.DataFrame) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The selector: signals and the bank's gaps in, a branch with its expected regret out.
+"""The selector: signals and the bank's gaps in, the branches to search and their expected regret out.
 
 It predicts how large the gap is, not who wins: a near-tie then teaches little and costs little. It
-goes on from the selector of Relatron (ICLR 2026, Section 4), a classifier of winners.
+goes on from the selector of Relatron (ICLR 2026, Section 4), a classifier of winners, which always
+names one; this one leaves out what can be left out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -19,8 +21,11 @@ from models.relatron.nearness import distances, spread
 from models.relatron.task_rows import OTHERS, features_of
 from models.search.space import Branch
 
-THRESHOLD = 0.01
-"""The largest expected regret, relative, with which a branch is chosen without a race."""
+THRESHOLD = 0.005
+"""The largest expected regret, relative, with which branches are left out of the search.
+
+Half of the hundredth that routing and search together may lose: a race loses something too.
+"""
 NEAREST = 5
 SIZE = "log_rows"
 """The feature that every model reads: what is learned rather than fixed needs rows."""
@@ -58,10 +63,12 @@ class Selector:
         threshold: float = THRESHOLD,
         forced: Branch | None = None,
     ) -> Decision:
-        """Routes a task.
+        """Routes a task: names the fewest branches that are expected to lose little against all.
 
-        It abstains where the expected regret of its favourite is above the threshold, and where a
-        signal that it reads lies outside the range that it has seen.
+        Expected is the regret of the best of some branches against the best of all, over what the
+        gaps may be. Where it is at most the threshold for one branch, that branch is searched
+        alone; else for two, these race; else all do. So do all where a signal that the selector
+        reads lies outside the range that it has seen.
 
         Args:
             task: One row, as of `models.relatron.task_rows.task_row`.
@@ -79,39 +86,37 @@ class Selector:
             )
         own = self._features(task)
         means, errors = self.predict(own[None])
-        probabilities, regrets = self._chances(means[0], errors[0], branches)
-        favourite = min(branches, key=lambda branch: (regrets[branch], branches.index(branch)))
+        gaps = self._draws(means[0], errors[0], branches)
+        wins = np.bincount(gaps.argmax(axis=1), minlength=len(branches)) / _DRAWS
+        probabilities = dict(zip(branches, wins.tolist(), strict=True))
+        regrets = {one: _regret_of(gaps, branches, (one,)) for one in branches}
+        fewest, loss = _fewest(gaps, branches, threshold)
         outside = self._outside(own, branches)
 
         reasons = self._words(means[0], errors[0], own, branches)
         if forced is not None:
+            chosen: tuple[Branch, ...] = (forced,)
             reasons.append(f"{forced} was chosen by the user.")
         elif len(branches) == 1:
-            reasons.append(f"{favourite} is the only branch that may be searched.")
+            chosen = tuple(branches)
+            reasons.append(f"{branches[0]} is the only branch that may be searched.")
         elif outside:
-            reasons.append(f"Abstains, because the bank has no task like this: {outside}.")
-        elif regrets[favourite] > threshold:
-            reasons.append(
-                f"Abstains: {favourite} is expected to lose {percent(regrets[favourite])[1:]} "
-                f"against the best branch, more than {percent(threshold)[1:]}."
-            )
+            chosen = tuple(branches)
+            reasons.append(f"All branches race, as the bank has no task like this: {outside}.")
         else:
-            reasons.append(
-                f"{favourite} is the best branch with probability {probabilities[favourite]:.2f} "
-                f"and is expected to lose {percent(regrets[favourite])[1:]} against it."
-            )
-        abstains = len(branches) > 1 and (bool(outside) or regrets[favourite] > threshold)
-        branch = forced or (None if abstains else favourite)
+            chosen = fewest
+            reasons.append(_choice(fewest, branches, loss, threshold, probabilities))
+        favourite = min(branches, key=lambda branch: (regrets[branch], branches.index(branch)))
         signal = self._signal()
         return Decision(
-            branch=branch,
+            branches=chosen,
             favourite=favourite,
             protocol=self.protocol,
             gaps={one: float(means[0, list(Branch).index(one)]) for one in branches},
             errors={one: float(errors[0, list(Branch).index(one)]) for one in branches},
             probabilities=probabilities,
             expected_regret=regrets,
-            confidence=probabilities[branch or favourite],
+            confidence=sum(probabilities[one] for one in chosen),
             nearest=self._nearest(own),
             reasons=tuple(reasons),
             signal=signal,
@@ -142,23 +147,17 @@ class Selector:
             raise ValueError(f"one task is routed at a time (got {task.height} rows)")
         return np.asarray(_matrix(features_of(task), self.names)[0])
 
-    def _chances(
+    def _draws(
         self, means: np.ndarray, errors: np.ndarray, branches: Sequence[Branch]
-    ) -> tuple[dict[Branch, float], dict[Branch, float]]:
-        """The probability that a branch is the best, and the expected regret of choosing it."""
+    ) -> np.ndarray:
+        """What the gaps may be: Float64 (draws, branches), the same draws for every task."""
         places = [list(Branch).index(branch) for branch in branches]
         normal = np.random.default_rng(0).standard_normal((_DRAWS // 2, 2))
         normal = np.concatenate([normal, -normal])
         normal[:, 1] *= math.sqrt(1 - self.correlation**2)
         normal[:, 1] += self.correlation * normal[:, 0]
         noise = np.column_stack([np.zeros(_DRAWS), normal])
-        gaps = (means + errors * noise)[:, places]
-        wins = np.bincount(gaps.argmax(axis=1), minlength=len(branches)) / _DRAWS
-        regrets = gaps.max(axis=1).mean() - gaps.mean(axis=0)
-        return (
-            dict(zip(branches, wins.tolist(), strict=True)),
-            dict(zip(branches, regrets.tolist(), strict=True)),
-        )
+        return np.asarray((means + errors * noise)[:, places])
 
     def _outside(self, own: np.ndarray, branches: Sequence[Branch]) -> str:
         """Signals that a model reads and that lie beyond all that it has seen, in words."""
@@ -232,6 +231,46 @@ class Selector:
             for column, slope in zip(model.chosen, model.slopes, strict=True)
         }
         return max(moved, key=lambda name: moved[name]) if moved else SIZE
+
+
+def _regret_of(gaps: np.ndarray, branches: Sequence[Branch], some: Sequence[Branch]) -> float:
+    """What the best of some branches is expected to lose against the best of all."""
+    places = [branches.index(one) for one in some]
+    return float((gaps.max(axis=1) - gaps[:, places].max(axis=1)).mean())
+
+
+def _fewest(
+    gaps: np.ndarray, branches: Sequence[Branch], threshold: float
+) -> tuple[tuple[Branch, ...], float]:
+    """The fewest branches whose expected regret is accepted, of equally few the best, and it."""
+    for count in range(1, len(branches) + 1):
+        regrets = {some: _regret_of(gaps, branches, some) for some in combinations(branches, count)}
+        best = min(regrets, key=lambda some: regrets[some])
+        if regrets[best] <= threshold:
+            break
+    return best, regrets[best]
+
+
+def _choice(
+    chosen: Sequence[Branch],
+    branches: Sequence[Branch],
+    loss: float,
+    threshold: float,
+    probabilities: Mapping[Branch, float],
+) -> str:
+    names = " and ".join(chosen)
+    share = sum(probabilities[one] for one in chosen)
+    if len(chosen) == len(branches):
+        return (
+            "All branches race: to leave one out is expected to lose more than "
+            f"{percent(threshold)[1:]}."
+        )
+    which = "race, as one of them is" if len(chosen) > 1 else "is"
+    against = "the others are" if len(branches) - len(chosen) > 1 else "the other is"
+    return (
+        f"{names} {which} the best branch with probability {share:.2f}; {against} left out, which "
+        f"is expected to lose {percent(loss)[1:]}."
+    )
 
 
 def fit_selector(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ TASK = ("database", "task", "as_of", "protocol")
 OTHERS = (Branch.RDL, Branch.HYBRID)
 DRAWS = 400
 RACE_TRIALS = 3
+DUELS = tuple(combinations(Branch, 2))
 _COLUMNS: Mapping[str, Any] = {
     "database": pl.String,
     "task": pl.String,
@@ -42,6 +44,7 @@ _COLUMNS: Mapping[str, Any] = {
     **{f"error_{branch}": pl.Float64 for branch in OTHERS},
     **{f"validation_gap_{branch}": pl.Float64 for branch in OTHERS},
     **{f"race_{branch}": pl.Float64 for branch in Branch},
+    **{f"duel_{first}_{second}": pl.Float64 for first, second in DUELS},
 }
 
 
@@ -59,7 +62,8 @@ def task_rows(bank: pl.DataFrame) -> pl.DataFrame:
         which trial validation prefers (bootstrap over trials and validation noise). Both branches
         are scored on the same test rows, which the bank can't pair: the error is on the safe side.
         validation_gap_<branch>: the gap on validation; race_<branch>: the probability that the
-        branch has the best validation score of a few trials each. Then a Float64 column a signal.
+        branch has the best validation score of a few trials each; duel_<first>_<second>: that the
+        first of two has. Then a Float64 column a signal.
         What is unknown is null, a signal NaN.
     """
     trials = _trials(bank)
@@ -174,9 +178,15 @@ def _task(trials: pl.DataFrame) -> dict[str, Any]:
                 found[f"gap_{branch}"] = (own_score - score) / scale
                 found[f"error_{branch}"] = math.sqrt(variance + own_variance) / scale
                 found[f"validation_gap_{branch}"] = (own_validation - validation) / scale
-    races = np.stack([_best_of_few(branches[branch], generator) for branch in present])
+    few = {branch: _best_of_few(branches[branch], generator) for branch in present}
+    races = np.stack(list(few.values()))
     wins = np.bincount(races.argmax(axis=0), minlength=len(present)) / DRAWS
-    return found | {f"race_{branch}": float(won) for branch, won in zip(present, wins, strict=True)}
+    found |= {f"race_{branch}": float(won) for branch, won in zip(present, wins, strict=True)}
+    return found | {
+        f"duel_{first}_{second}": float((few[first] >= few[second]).mean())
+        for first, second in DUELS
+        if first in few and second in few
+    }
 
 
 def _searched(

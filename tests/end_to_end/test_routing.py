@@ -64,7 +64,8 @@ def test_signals_and_routing_say_what_they_found(searched: tuple[Installation, E
     assert set(decision["gaps"]) == {"dfs", "rdl", "hybrid"}
     assert sum(decision["probabilities"].values()) == pytest.approx(1)
     assert decision["reasons"]
-    assert decision["branch"] in (None, "dfs", "rdl", "hybrid")
+    assert set(decision["branches"]) <= {"dfs", "rdl", "hybrid"}
+    assert done.assets[f"{TASK}/routing"]["decision"] == decision["decision"]
 
 
 def test_every_trial_is_noted_for_the_bank_with_the_tasks_signals(

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.relatron.evaluation import BRANCHES, abstained, evaluate
+from models.relatron.evaluation import BRANCHES, evaluate, left_by_selector
 from models.relatron.task_rows import task_rows
 from tests.models.relatron.fabricated import fabricated_bank
 
@@ -24,7 +24,24 @@ def test_the_selector_is_next_to_its_baselines_in_one_table(rows):
     assert (table["regret"] <= table["regret_high"]).all()
     # Near-ties are left out.
     assert 0 < found["selector"]["counted"] < rows.height
-    assert 0 <= abstained(rows, "rolling") < 0.7
+    assert found["selector, races what it leaves"]["regret"] <= found["selector"]["regret"]
+    left = left_by_selector(rows, "rolling")
+    assert sum(left.values()) == rows.height
+    assert left.get("race of dfs and rdl and hybrid", 0) < 0.2 * rows.height
+
+
+def test_a_duel_decides_between_the_two_branches_that_are_left(rows):
+    # The bank says that rdl and dfs are alike; then validation alone can tell them apart.
+    told = rows.with_columns(told=0.0, gap_rdl=0.0, error_rdl=0.05)
+    own = pl.col("database") == "real_0"
+    asked = told.with_columns(
+        gap_rdl=pl.when(own).then(0.04).otherwise(pl.col("gap_rdl")),
+        duel_dfs_rdl=pl.when(own).then(0.25).otherwise(pl.col("duel_dfs_rdl")),
+    ).filter(own)
+    found = evaluate(pl.concat([asked, told.filter(~own)]), "rolling").to_dicts()
+    regret = {row["chooser"]: row["worst"] for row in found}
+    assert regret["selector, races what it leaves"] == pytest.approx(0.25 * 0.04)
+    assert regret["always dfs"] == pytest.approx(0.04)
 
 
 def test_noise_is_not_worse_than_the_majority(tmp_path):

@@ -18,8 +18,8 @@ def rows(tmp_path_factory):
 def test_the_planted_relation_routes_and_says_why(rows):
     selector = fit_selector(rows, "rolling")
     ahead, behind = selector.decide(asked(told=1.5)), selector.decide(asked(told=-1.5))
-    assert ahead.branch == Branch.RDL
-    assert behind.branch == Branch.DFS
+    assert ahead.branches == (Branch.RDL,)
+    assert behind.branches == (Branch.DFS,)
     assert ahead.gaps[Branch.RDL] == pytest.approx(0.06 / 0.81, abs=0.02)
     assert ahead.confidence > 0.95
     assert ahead.probabilities[Branch.HYBRID] < 0.05
@@ -27,15 +27,31 @@ def test_the_planted_relation_routes_and_says_why(rows):
     assert ahead.expected_regret[Branch.DFS] > 0.04
     assert any("told" in reason for reason in ahead.reasons)
     assert ahead.nearest[0].distance <= ahead.nearest[-1].distance
-    assert ahead.as_data()["branch"] == "rdl"
+    assert ahead.as_data()["branches"] == ["rdl"]
 
 
-def test_it_abstains_near_the_tie_and_far_from_all_that_it_knows(rows):
+def test_near_the_tie_two_branches_race_and_far_from_all_that_it_knows_all_do(rows):
     selector = fit_selector(rows, "rolling")
-    assert selector.decide(asked(told=0.0), threshold=0.0001).branch is None
+    near = selector.decide(asked(told=0.0), threshold=0.0001)
+    assert near.branches == (Branch.DFS, Branch.RDL)
+    assert near.words == "race of dfs and rdl"
+    assert near.confidence == pytest.approx(1 - near.probabilities[Branch.HYBRID])
+    assert "the other is left out" in near.reasons[-1]
     far = selector.decide(asked(told=50.0))
-    assert far.branch is None
+    assert far.branches == tuple(Branch)
     assert "told is 50" in far.reasons[-1]
+
+
+def test_more_is_left_out_the_more_may_be_lost(rows):
+    selector = fit_selector(rows, "rolling")
+    kept = [
+        len(selector.decide(asked(told=0.2), threshold=accepted).branches)
+        for accepted in (0.0, 1e-4, 0.005, 0.5)
+    ]
+    assert kept == sorted(kept, reverse=True)
+    # hybrid never is the best one.
+    assert kept[0] == 2
+    assert kept[-1] == 1
 
 
 def test_noise_is_not_routed_by(tmp_path):
@@ -43,13 +59,13 @@ def test_noise_is_not_routed_by(tmp_path):
     selector = fit_selector(noise, "rolling")
     assert all(set(m.chosen) <= {0} for m in selector.models.values())
     decision = selector.decide(asked(told=2.0), [Branch.DFS, Branch.RDL], threshold=0.001)
-    assert decision.branch is None
+    assert len(decision.branches) == 2
 
 
-def test_without_a_bank_or_under_another_protocol_it_abstains(rows):
+def test_without_a_bank_or_under_another_protocol_all_branches_race(rows):
     for known in (task_rows(pl.DataFrame(schema=dict(BANK_SCHEMA))), rows):
         decision = fit_selector(known, "frozen").decide(asked(told=1.0))
-        assert decision.branch is None
+        assert decision.branches == tuple(Branch)
         assert decision.gaps[Branch.RDL] == 0
         assert draw_decision(decision).startswith(b"\x89PNG")
 
@@ -57,11 +73,11 @@ def test_without_a_bank_or_under_another_protocol_it_abstains(rows):
 def test_a_forced_branch_is_followed_and_the_prediction_made_all_the_same(rows):
     selector = fit_selector(rows, "rolling")
     decision = selector.decide(asked(told=1.5), forced=Branch.HYBRID)
-    assert decision.branch == Branch.HYBRID
+    assert decision.branches == (Branch.HYBRID,)
     assert decision.favourite == Branch.RDL
     with pytest.raises(ValueError, match="may be searched: dfs"):
         selector.decide(asked(told=1.5), [Branch.DFS], forced=Branch.RDL)
-    assert selector.decide(asked(told=1.5), [Branch.DFS]).branch == Branch.DFS
+    assert selector.decide(asked(told=1.5), [Branch.DFS]).branches == (Branch.DFS,)
 
 
 def test_a_missing_signal_makes_it_less_sure(rows):
