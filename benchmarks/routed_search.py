@@ -1,13 +1,14 @@
 """What the routed search loses against searching the better branch in full, and what it costs.
 
-    python -m benchmarks.routed_search --home HOME [HOME ...] --cache CACHE
+    python -m benchmarks.routed_search --home HOME [HOME ...] --cache CACHE [--bank BANK]
 
 Replays finished trials: from the trials that a home has of a task, a search draws some. A *full*
 search of a branch takes all of its trials and the best on validation. Compared with the better one of
-the full searches (by test score, known only afterwards) are: each branch always, both the best on
-validation of all trials, and what the pipeline does where the bank cannot tell: a race with a few
-trials a branch, and an ensemble of what was tried. Regret is relative, the mean over draws; the cost
-is the seconds of the trials as a share of those of all full searches, for tasks with 50 trials or more.
+the full searches (by test score, known only afterwards) are: each branch always, the best on
+validation of all trials, and, with a few trials, a race of all branches and what the pipeline does:
+a race of those that routing leaves, by a bank without the task's database. Of what was tried either
+the best on validation is taken or an ensemble. Regret is relative, the mean over draws; the cost
+is the seconds of a search as a share of those of 20 trials of every branch, by the mean trial of each.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ from benchmarks.checkpoint_choice import (
 )
 from benchmarks.tables import machine, markdown
 from models.artifacts import ArtifactStore
+from models.bank.store import SHIPPED, read_bank
 from models.database.schema import Protocol
 from models.families.bundle import load_bundle
+from models.relatron.selector import fit_selector
+from models.relatron.task_rows import task_rows
 from models.search.ensemble import shared_weights
 from models.search.space import Branch, branch_of
 from models.search.validation import ValidationRows
 
 DRAWS = 20
-MANY = 50
+FULL_TRIALS = 20
 FULL = {branch: f"always {branch}" for branch in Branch}
-RACE, RACE_ENSEMBLE, EVERYTHING = "race", "race, ensemble", "best on validation of all"
+RACE, ROUTED, EVERYTHING = "race of all branches", "routed", "best on validation of all"
 ENSEMBLE = "ensemble of all"
 
 
@@ -75,21 +79,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.routed_search")
     parser.add_argument("--home", type=Path, nargs="+", required=True, help="homes with trials")
     parser.add_argument("--cache", type=Path, required=True, help="folder for predictions")
-    parser.add_argument("--each", type=int, default=3, help="trials a branch in the race")
+    parser.add_argument("--bank", type=Path, nargs="+", default=[SHIPPED], help="what routes")
+    parser.add_argument("--trials", type=int, default=9, help="of the routed search and the race")
     options = parser.parse_args(arguments)
     options.cache.mkdir(parents=True, exist_ok=True)
     print(machine())
+    known = task_rows(read_bank(options.bank))
     found = []
     for protocol in Protocol:
         for home in options.home:
             for title, trials in stored_trials(ArtifactStore(home / "store"), ()):
                 replay = _replay(title, trials, protocol, options.cache)
                 if replay is not None:
-                    found += [
-                        {"protocol": str(protocol), "task": title, "database": title.split("/")[0]}
-                        | row
-                        for row in regrets(replay, options.each)
-                    ]
+                    left = branches_left(known, title, protocol, sorted(set(replay.branches)))
+                    about = {"protocol": str(protocol), "task": title}
+                    about |= {"database": title.split("/")[0], "left": " and ".join(left)}
+                    found += [about | row for row in regrets(replay, left, options.trials)]
     if not found:
         print("no task has trials of two branches and known test labels", file=sys.stderr)
         return 1
@@ -97,35 +102,59 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def regrets(replay: Replay, each: int) -> list[dict[str, object]]:
-    """A row a way to search: regret and cost, relative to the full searches."""
+def branches_left(
+    known: pl.DataFrame, title: str, protocol: Protocol, branches: Sequence[str]
+) -> tuple[Branch, ...]:
+    """What routing leaves of the branches of a task (`database/task/date`); all where no bank has it."""
+    database, name, date = title.split("/")
+    own = known.filter(
+        (pl.col("database") == database)
+        & (pl.col("task") == name)
+        & (pl.col("as_of").dt.strftime("%Y-%m-%d") == date)
+        & (pl.col("protocol") == str(protocol))
+    )
+    allowed = [branch for branch in Branch if branch in branches]
+    if own.is_empty():
+        print(f"{title} is in no bank: its signals are unknown, all branches race", file=sys.stderr)
+        return tuple(allowed)
+    selector = fit_selector(known, str(protocol), without=database)
+    return selector.decide(own[0], allowed).branches
+
+
+def regrets(replay: Replay, left: Sequence[Branch], trials: int) -> list[dict[str, object]]:
+    """A row a way to search: regret and cost, relative to the full searches.
+
+    `left` are the branches that routing leaves, `trials` those of a race, divided among its branches.
+    """
     validation, test = replay.scores("val"), replay.scores("test")
     places = {b: np.flatnonzero(replay.branches == b) for b in Branch}
     places = {b: own for b, own in places.items() if own.size}
     full = {b: own[validation[own].argmax()] for b, own in places.items()}
     best = max(test[place] for place in full.values())
     scale = max(abs(test[place]) for place in full.values())
-    cost = replay.seconds.sum()
+    costs = {b: FULL_TRIALS * float(replay.seconds[own].mean()) for b, own in places.items()}
+    cost = sum(costs.values())
     everything = np.arange(test.size)
     outcomes: dict[str, list[tuple[float, float]]] = {
-        **{FULL[b]: [(test[place], replay.seconds[places[b]].sum())] for b, place in full.items()},
+        **{FULL[b]: [(test[place], costs[b])] for b, place in full.items()},
         EVERYTHING: [(test[validation.argmax()], cost)],
         ENSEMBLE: [(replay.ensemble(everything), cost)],
-        RACE: [],
-        RACE_ENSEMBLE: [],
     }
     generator = np.random.default_rng(0)
     for _ in range(DRAWS):
-        drawn = np.concatenate([generator.permutation(own)[:each] for own in places.values()])
-        spent = replay.seconds[drawn].sum()
-        outcomes[RACE].append((test[drawn[validation[drawn].argmax()]], spent))
-        outcomes[RACE_ENSEMBLE].append((replay.ensemble(drawn), spent))
+        orders = {b: generator.permutation(own) for b, own in places.items()}
+        for name, raced in ((RACE, tuple(places)), (ROUTED, left)):
+            drawn = np.concatenate([orders[b][: trials // len(raced)] for b in raced])
+            spent = replay.seconds[drawn].sum()
+            best_one = test[drawn[validation[drawn].argmax()]]
+            outcomes.setdefault(f"{name}, best on validation", []).append((best_one, spent))
+            mixed = replay.ensemble(drawn)
+            outcomes.setdefault(f"{name}, ensemble", []).append((mixed, spent))
     return [
         {
             "search": name,
             "regret": float(np.mean([(best - score) / scale for score, _ in own])),
             "cost": float(np.mean([seconds / cost for _, seconds in own])),
-            "trials": int(test.size),
         }
         for name, own in outcomes.items()
     ]
@@ -143,16 +172,12 @@ def table(found: pl.DataFrame) -> str:
                 search,
                 f"{100 * own['regret'].mean():.2f} ± {100 * error:.2f} %",  # type: ignore[operator]
                 f"{100 * by_database.max():.2f} %",  # type: ignore[operator]
-                _cost(own.filter(pl.col("trials") >= MANY)),
+                f"{100 * own['cost'].mean():.0f} %",  # type: ignore[operator]
                 own.height,
             ]
         )
     head = ["protocol", "search", "mean regret", "worst database", "cost", "tasks"]
     return markdown(head, lines)
-
-
-def _cost(rows: pl.DataFrame) -> str:
-    return f"{100 * rows['cost'].mean():.0f} %" if rows.height else ""  # type: ignore[operator]
 
 
 def _replay(title: str, trials: Sequence, protocol: Protocol, cache: Path) -> Replay | None:
