@@ -16,6 +16,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 from assets.workplace import as_of_fault
 from models.database.dbt import load_manifest
@@ -132,34 +133,45 @@ def find_or_import(settings: Settings, source: str) -> tuple[RelationalSchema, s
     Raises:
         DeclarationError: see `models.database.importer`; or the declaration has faults.
     """
+    found = _find(settings, source)
+    if found is not None:
+        return found
+    # Another process may be importing it at this moment.
+    lock = settings.dbt_project / "target" / "import.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock):
+        return _find(settings, source) or _import(settings, source)
+
+
+def _find(settings: Settings, source: str) -> tuple[RelationalSchema, str] | None:
+    """The declared database that is named so or was imported from there."""
     declared = _declared(settings)
     for name, declaration in declared.items():
         schema = declaration.schema
         if source in (name, schema.title) and not Path(source).is_dir():
             return declaration.checked(), ""
-    found = _imported_before(declared, source)
-    if found:
-        return found.checked(), found.schema.source.location
+    before = _imported_before(declared, source)
+    return (before.checked(), before.schema.source.location) if before else None
+
+
+def _import(settings: Settings, source: str) -> tuple[RelationalSchema, str]:
+    from models.database.importer import import_database, same_declaration
+
+    started = time.monotonic()
+    declared = _declared(settings)
     try:
-        return _import(settings, declared, source)
+        again = same_declaration(source, settings.dbt_project, declared)
+        if again:
+            print(
+                f"database {again} is declared already; its rows are read from {source} this time"
+            )
+            return declared[again].checked(), source
+        done = import_database(source, settings.dbt_project)
     except DeclarationError as error:
         if Path(source).expanduser().exists() or is_synthetic(source):
             raise
         names = ", ".join(declared) or "none"
         raise DeclarationError(f"{error}\nDatabases that are declared: {names}.") from error
-
-
-def _import(
-    settings: Settings, declared: dict[str, Declaration], source: str
-) -> tuple[RelationalSchema, str]:
-    from models.database.importer import import_database, same_declaration
-
-    started = time.monotonic()
-    again = same_declaration(source, settings.dbt_project, declared)
-    if again:
-        print(f"database {again} is declared already; its rows are read from {source} this time")
-        return _declared(settings)[again].checked(), source
-    done = import_database(source, settings.dbt_project)
     print(
         f"imported {done.schema.database} into {done.folder} ({time.monotonic() - started:.1f} s)"
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, local
+
 import pytest
 import yaml
 
@@ -32,6 +35,25 @@ def test_a_second_run_finds_the_declaration_and_other_options_of_its_name_do_not
         assert capsys.readouterr().out == ""
     with pytest.raises(DeclarationError, match=r"'synthetic_7' is declared already in .*delete"):
         run.find_or_import(settings, "synthetic:seed=7,tasks=3")
+
+
+def test_two_runs_that_import_the_same_database_at_once_share_it(settings, capsys):
+    """Both have looked, and found nothing, before either imports."""
+    together, own = Barrier(2, timeout=60), local()
+    look = run._find
+
+    def look_together(*arguments):
+        found = look(*arguments)
+        if not hasattr(own, "looked"):
+            own.looked = True
+            together.wait()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(run, "_find", look_together)
+        found = list(pool.map(lambda _: run.find_or_import(settings, "synthetic:seed=9"), range(2)))
+    assert found[0][0] == found[1][0]
+    assert capsys.readouterr().out.count("imported synthetic_9") == 1
 
 
 @pytest.mark.parametrize(
