@@ -1,7 +1,7 @@
 """The command line of the performance bank: fill it with trials of databases, merge it, ship it.
 
 python -m orchestration.bank --source ../rel-f1 --source shop --trials 60
-python -m orchestration.bank --merge /mnt/other/.relforge/bank --ship models/bank/shipped
+python -m orchestration.bank --merge /mnt/other/.relforge/bank --ship models/bank/shipped --renew
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from assets.bank import trials_folder
 from assets.corpus import corpus_folder
-from models.bank.store import SHIPPED, append_to_bank, bank_files, read_bank, write_bank
+from models.bank.store import SHIPPED, append_to_bank, bank_files, merged, read_bank, write_bank
 from models.database.dbt_folder import DeclarationError
 from models.database.schema import RelationalSchema
 from models.database.staging import StageError
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         append_to_bank(trials_folder(settings), rows)
         print(f"{len(rows):,} rows of {folder} merged into {trials_folder(settings)}")
     if options.ship:
-        code |= _ship(settings, options.ship, () if options.anew else (SHIPPED,))
+        code |= _ship(settings, options)
     return code
 
 
@@ -60,6 +59,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help="write one edition of everything into this folder")  # fmt: skip
     parser.add_argument("--anew", action="store_true",
                         help="ship without the trials that relforge ships with now")  # fmt: skip
+    parser.add_argument("--renew", action="store_true",
+                        help="ship without those of the tasks that were tried here")  # fmt: skip
     options = parser.parse_args(arguments)
     if not (options.source or options.merge or options.ship):
         parser.error("give a --source to try, a --merge or a --ship")
@@ -88,11 +89,16 @@ def _config(schema: RelationalSchema, options: argparse.Namespace) -> dict[str, 
     return {"ops": {f"{schema.database}__{t.name}__model": {"config": settings} for t in tasks}}
 
 
-def _ship(settings: Settings, folder: Path, before: Sequence[Path]) -> int:
-    bank = read_bank([*before, trials_folder(settings), corpus_folder(settings) / "bank"])
-    if bank.is_empty():
+def _ship(settings: Settings, options: argparse.Namespace) -> int:
+    before = read_bank([] if options.anew else [SHIPPED])
+    own = read_bank([trials_folder(settings), corpus_folder(settings) / "bank"])
+    if options.renew:
+        before = before.join(own, on=["database", "task"], how="anti")
+    if before.is_empty() and own.is_empty():
         print(f"error: no trials in {settings.home}; give a --source or a --merge", file=sys.stderr)
         return 2
+    bank = merged([before, own])
+    folder = options.ship
     folder.mkdir(parents=True, exist_ok=True)
     old = bank_files([folder])
     write_bank(bank, folder / ".bank")

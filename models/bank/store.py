@@ -92,5 +92,10 @@ def read_bank(folders: Iterable[Path]) -> pl.DataFrame:
     paths = bank_files(folders)
     if not paths:
         return pl.DataFrame(schema=dict(BANK_SCHEMA))
-    frame = pl.concat([pl.read_parquet(path) for path in paths], how="vertical")
+    return merged([pl.read_parquet(path) for path in paths])
+
+
+def merged(banks: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of some banks, each trial once (the last one wins), in order of their key."""
+    frame = pl.concat(banks, how="vertical")
     return frame.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)

@@ -47,6 +47,19 @@ def test_an_edition_anew_has_this_installations_trials_alone(
     assert read_bank([tmp_path / "out"])["database"].to_list() == ["club"]
 
 
+def test_a_renewed_edition_has_new_trials_instead_of_old_ones_task_by_task(
+    tmp_path: Path, home: Path
+):
+    shipped = read_bank([SHIPPED])
+    database, task = shipped.filter(pl.col("origin") == "real").select("database", "task").row(0)
+    append_to_bank(home / "bank", [ROW | {"database": database, "task": task}])
+    assert main(["--ship", str(tmp_path / "out"), "--renew"]) == 0
+    found = read_bank([tmp_path / "out"])
+    own = (pl.col("database") == database) & (pl.col("task") == task)
+    assert found.filter(own)["candidate"].to_list() == ["trees"]
+    assert found.filter(~own).equals(shipped.filter(~own))
+
+
 def test_a_folder_without_a_bank_and_a_command_without_a_purpose_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
