@@ -86,24 +86,6 @@ def test_the_pipeline_makes_graph_encoder_and_trials(trained: tuple[Installation
     }
 
 
-def test_the_job_of_a_task_needs_no_examples_of_other_tasks(tiny: Tiny, tmp_path: Path):
-    home = new_installation(
-        tmp_path, project=shutil.copytree(tiny.installation.project, tmp_path / "dbt")
-    )
-    [model] = home.project.rglob("tiny_club__member_spend.sql")
-    sql = model.read_text()
-    model.write_text(sql.replace("GROUP BY", f"AND t.timestamp >= TIMESTAMP '{TEST}'\nGROUP BY"))
-    assert model.read_text() != sql
-    quick = small("member_comes", {"family": "lightgbm", "settings": {"seeds": 1, "rounds": 5}})
-    both = home.execute_here("tiny_club__pipeline", AS_OF, quick)
-    assert "member_spend: train has no labelled row" in both.messages()
-    alone = home.execute_here(JOB, AS_OF, quick)
-    assert alone.success, alone.messages()
-    assert {ENCODER, MODEL} <= alone.computed
-    probes = alone.assets[ENCODER]["linear probes, validation"].records
-    assert {row.data["task"] for row in probes} == {"member_comes"}
-
-
 def test_the_best_candidate_predicts(trained: tuple[Installation, Execution]):
     home, done = trained
     board = home.artifact("model", "member_comes", AS_OF).metadata["leaderboard"]
@@ -193,3 +175,21 @@ def test_a_run_killed_in_pretraining_and_in_training_goes_on_to_the_same_result(
     # The scores of probes come with the seconds they took.
     assert {stage for (stage, _), _ in different} <= {"probe"}
     assert list((other.store.root / "work").glob("*/*")) == []
+
+
+def test_the_job_of_a_task_needs_no_examples_of_other_tasks(tiny: Tiny, tmp_path: Path):
+    home = new_installation(
+        tmp_path, project=shutil.copytree(tiny.installation.project, tmp_path / "dbt")
+    )
+    [model] = home.project.rglob("tiny_club__member_spend.sql")
+    sql = model.read_text()
+    model.write_text(sql.replace("GROUP BY", f"AND t.timestamp >= TIMESTAMP '{TEST}'\nGROUP BY"))
+    assert model.read_text() != sql
+    quick = small("member_comes", {"family": "lightgbm", "settings": {"seeds": 1, "rounds": 5}})
+    both = home.execute_here("tiny_club__pipeline", AS_OF, quick)
+    assert "member_spend: train has no labelled row" in both.messages()
+    alone = home.execute_here(JOB, AS_OF, quick)
+    assert alone.success, alone.messages()
+    assert {ENCODER, MODEL} <= alone.computed
+    probes = alone.assets[ENCODER]["linear probes, validation"].records
+    assert {row.data["task"] for row in probes} == {"member_comes"}
