@@ -92,8 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
                 replay = _replay(title, trials, protocol, options.cache)
                 if replay is not None:
                     left = branches_left(known, title, protocol, sorted(set(replay.branches)))
-                    about = {"protocol": str(protocol), "task": title}
-                    about |= {"database": title.split("/")[0], "left": " and ".join(left)}
+                    about = {"protocol": str(protocol), "database": title.split("/")[0]}
                     found += [about | row for row in regrets(replay, left, options.trials)]
     if not found:
         print("no task has trials of two branches and known test labels", file=sys.stderr)
@@ -141,15 +140,18 @@ def regrets(replay: Replay, left: Sequence[Branch], trials: int) -> list[dict[st
         ENSEMBLE: [(replay.ensemble(everything), cost)],
     }
     generator = np.random.default_rng(0)
+    raced = {RACE: tuple(places), ROUTED: tuple(left)}
     for _ in range(DRAWS):
         orders = {b: generator.permutation(own) for b, own in places.items()}
-        for name, raced in ((RACE, tuple(places)), (ROUTED, left)):
-            drawn = np.concatenate([orders[b][: trials // len(raced)] for b in raced])
+        # Routing may leave all branches, and an ensemble takes its time.
+        for some in dict.fromkeys(raced.values()):
+            drawn = np.concatenate([orders[b][: trials // len(some)] for b in some])
             spent = replay.seconds[drawn].sum()
-            best_one = test[drawn[validation[drawn].argmax()]]
-            outcomes.setdefault(f"{name}, best on validation", []).append((best_one, spent))
+            single = test[drawn[validation[drawn].argmax()]]
             mixed = replay.ensemble(drawn)
-            outcomes.setdefault(f"{name}, ensemble", []).append((mixed, spent))
+            for name in (name for name, branches in raced.items() if branches == some):
+                outcomes.setdefault(f"{name}, best on validation", []).append((single, spent))
+                outcomes.setdefault(f"{name}, ensemble", []).append((mixed, spent))
     return [
         {
             "search": name,
