@@ -27,4 +27,4 @@ ui: install
 	$(VENV)/bin/python -m orchestration.ui
 
 test: install
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.club import write_club
-from tests.end_to_end.installation import Installation, new_installation
+from tests.end_to_end.installation import Installation, another_home, new_installation
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,4 +60,4 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 @pytest.fixture
 def elsewhere(tiny: Tiny, tmp_path: Path) -> Installation:
     """An empty home over the club's dbt project."""
-    return new_installation(tmp_path, project=tiny.installation.project)
+    return another_home(tmp_path, tiny.installation)

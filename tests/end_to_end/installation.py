@@ -195,23 +195,26 @@ def materialized(events: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def new_installation(folder: Path, *databases: str, project: Path | None = None) -> Installation:
-    """A home, and a copy of the dbt project with none but the named databases.
-
-    With `project`, that one is shared instead of copied.
-    """
-    if project is None:
-        project = folder / "dbt_project"
-        project.mkdir(parents=True)
-        source = ROOT / "dbt_project"
-        for path in source.glob("*.yml"):
-            if path.name != ".user.yml":
-                shutil.copyfile(path, project / path.name)
-        shutil.copytree(source / "macros", project / "macros")
-        (project / "models").mkdir()
-        for name in databases:
-            shutil.copytree(source / "models" / name, project / "models" / name)
+def new_installation(folder: Path, *databases: str) -> Installation:
+    """A home, and a copy of the dbt project with none but the named databases."""
+    project = folder / "dbt_project"
+    project.mkdir(parents=True)
+    source = ROOT / "dbt_project"
+    for path in source.glob("*.yml"):
+        if path.name != ".user.yml":
+            shutil.copyfile(path, project / path.name)
+    shutil.copytree(source / "macros", project / "macros")
+    (project / "models").mkdir()
+    for name in databases:
+        shutil.copytree(source / "models" / name, project / "models" / name)
     return Installation(folder / "home", project)
+
+
+def another_home(folder: Path, of: Installation) -> Installation:
+    """An empty home over the same dbt project, which need not be parsed once more."""
+    new = Installation(folder / "home", of.project)
+    shutil.copytree(of.settings.manifest_cache, new.settings.manifest_cache)
+    return new
 
 
 def day(moment: datetime) -> str:

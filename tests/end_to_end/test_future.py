@@ -16,7 +16,7 @@ from models.database.importer import import_database
 from models.database.schema import Protocol
 from tests.end_to_end.club import DAYS, START, TEST, Tables, club_tables, write_club
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import Installation, day, new_installation
+from tests.end_to_end.installation import Installation, another_home, day, new_installation
 
 AS_OF = day(TEST)
 TASKS = ("member_comes", "member_spend")
@@ -69,7 +69,7 @@ def run_with(
 def after_as_of(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """A run at the same date over a database whose every row after it has been rewritten."""
     folder = tmp_path_factory.mktemp("after-as-of")
-    home = new_installation(folder, project=tiny.installation.project)
+    home = another_home(folder, tiny.installation)
     return run_with(home, folder / "source", rewritten(TEST))
 
 
@@ -77,7 +77,7 @@ def after_as_of(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Install
 def after_second(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """The same, with the rows after the second prediction cutoff rewritten."""
     folder = tmp_path_factory.mktemp("after-second")
-    home = new_installation(folder, project=tiny.installation.project)
+    home = another_home(folder, tiny.installation)
     return run_with(home, folder / "source", rewritten(SECOND))
 
 

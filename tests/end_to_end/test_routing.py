@@ -13,7 +13,7 @@ from models.bank.store import SHIPPED, read_bank
 from models.database.schema import Protocol
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import Execution, Installation, day, new_installation
+from tests.end_to_end.installation import Execution, Installation, another_home, day
 from tests.end_to_end.networks import FAMILIES
 
 AS_OF = day(TEST)
@@ -49,7 +49,7 @@ def searched(
 ) -> tuple[Installation, Execution]:
     """The club's first task, every branch explored so that no bank decides."""
     folder = tmp_path_factory.mktemp("routing")
-    home = new_installation(folder, project=tiny.installation.project)
+    home = another_home(folder, tiny.installation)
     done = home.execute_here(JOB, AS_OF, run_config(explore=True, trials=4))
     assert done.success, done.messages()
     return home, done
