@@ -192,7 +192,7 @@ class Selector:
                 continue
             place = list(Branch).index(branch)
             found.append(
-                f"{branch} is expected to be {percent(means[place])} from dfs (standard error "
+                f"{branch} is expected to do {_against_dfs(means[place])} (standard error "
                 f"{percent(errors[place])[1:]}, {self.protocol})."
             )
             places = model.standardised(own[None])[0]
@@ -231,6 +231,13 @@ class Selector:
             for column, slope in zip(model.chosen, model.slopes, strict=True)
         }
         return max(moved, key=lambda name: moved[name]) if moved else SIZE
+
+
+def _against_dfs(gap: float) -> str:
+    share = percent(gap)
+    if float(share.split()[0]) == 0:
+        return "as well as dfs"
+    return f"{share[1:]} {'better' if gap > 0 else 'worse'} than dfs"
 
 
 def _regret_of(gaps: np.ndarray, branches: Sequence[Branch], some: Sequence[Branch]) -> float:

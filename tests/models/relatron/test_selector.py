@@ -26,6 +26,9 @@ def test_the_planted_relation_routes_and_says_why(rows):
     assert sum(ahead.probabilities.values()) == pytest.approx(1)
     assert ahead.expected_regret[Branch.DFS] > 0.04
     assert any("told" in reason for reason in ahead.reasons)
+    for decision, word in ((ahead, "better"), (behind, "worse")):
+        share = f"{100 * abs(decision.gaps[Branch.RDL]):.1f} %"
+        assert any(f"rdl is expected to do {share} {word} than dfs" in r for r in decision.reasons)
     assert ahead.nearest[0].distance <= ahead.nearest[-1].distance
     assert ahead.as_data()["branches"] == ["rdl"]
 
