@@ -20,11 +20,13 @@ from tests.end_to_end.installation import Installation, day
 AS_OF = day(TEST)
 EARLIER = day(TEST - timedelta(days=40))
 TASK_JOB = "tiny_club__member_comes__pipeline"
-# Staging, training tables and checks are published as the database and features are.
 STAGES = (
     "database",
     "dbt path:models/tiny_club/staging",
+    "staging",
     "dbt tiny_club__member_comes",
+    "training_table",
+    "checks",
     "features",
     "model",
     "predictions",
@@ -57,7 +59,7 @@ def kill_in(stage: str, home: Installation, marker: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc for dbt's open files")
-def test_a_run_killed_again_and_again_ends_with_the_artifacts_of_an_undisturbed_one(
+def test_a_run_killed_in_every_stage_ends_with_the_artifacts_of_an_undisturbed_one(
     tiny: Tiny, elsewhere: Installation, tmp_path: Path
 ):
     for number, stage in enumerate(STAGES):

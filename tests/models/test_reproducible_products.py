@@ -1,4 +1,4 @@
-"""What products of matrices are computed with."""
+"""Importing `models` puts oneMKL into its reproducible mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
     ("own", "mode"), [({}, "AUTO"), ({"MKL_CBWR": "COMPATIBLE"}, "COMPATIBLE")]
 )
 def test_products_are_reproducible_and_the_users_choice_is_kept(own: dict[str, str], mode: str):
-    program = "import torch, models.learning.loop; torch.ones(64, 64) @ torch.ones(64, 64)"
+    program = "import torch, models; torch.ones(64, 64) @ torch.ones(64, 64)"
     inherited = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
     done = subprocess.run(
         [sys.executable, "-c", program],
