@@ -34,8 +34,6 @@ FAMILY_CODE = {
     EMBEDDINGS: ("models/rdl", "models/pretraining/config.py", "models/tabular"),
 }
 SCRATCH = "scratch"
-# Learners whose training takes a budget of seconds.
-TIMED = ("linear", "resnet", "ft_transformer", RDL)
 
 
 def make_runner(
@@ -220,7 +218,7 @@ def _budget(learner: str, config: Any) -> dict[str, Any]:
     """The settings of a trial that say how much is spent on it."""
     given = {
         "seeds": config.trial_seeds,
-        "max_seconds": config.trial_seconds if learner in TIMED else None,
+        "max_seconds": config.trial_seconds,
         # An epoch over a table costs little, and stopping early sees to their number.
         "epochs": config.trial_epochs if learner == RDL else None,
     }

@@ -76,8 +76,8 @@ class TrainingStageConfig(StageConfig):
     trial_seconds: float | None = Field(
         300,
         description=(
-            "Budget of training one network, so that no trial holds up the search; a run that it "
-            "cuts short can't be repeated to the bit. None for no limit."
+            "Budget of training one model, so that no trial holds up the search; one that it cuts "
+            "short can't be repeated to the bit. None for no limit."
         ),
     )
     sampler: str = Field("tpe", description="tpe or random.")

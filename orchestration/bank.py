@@ -51,8 +51,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
                         help="a database, as for `make run`; may be given several times")  # fmt: skip
     parser.add_argument("--task", default="", help="one task (default: every task)")
     parser.add_argument("--trials", type=int, default=60, help="random trials a task, all branches")
-    parser.add_argument("--trial-seconds", type=float, default=15.0,
-                        help="budget of training one network")  # fmt: skip
+    parser.add_argument("--trial-seconds", type=float, default=60.0,
+                        help="budget of training one model")  # fmt: skip
     parser.add_argument("--merge", action="append", type=Path, default=[],
                         help="folder of another machine's bank")  # fmt: skip
     parser.add_argument("--ship", type=Path,

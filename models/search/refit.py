@@ -157,7 +157,8 @@ def fixed_length(
         }
     elif "trees" in settings:
         factor = min(growth, MOST_GROWTH)
-        length = {"trees": {str(p): max(1, round(n * factor)) for p, n in rounds.items()}}
+        trees = {str(p): max(1, round(n * factor)) for p, n in rounds.items()}
+        length = {"trees": trees, "max_seconds": None}
         length |= {} if staleness is None else {"staleness": staleness}
     if "seeds" in settings:
         length["seeds"] = max(config.seeds, seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import lightgbm
@@ -16,21 +17,30 @@ def _position_of_best(values: np.ndarray, higher_is_better: bool) -> int:
 
 
 class StopWhenNoneGains:
-    """A LightGBM callback: stops when no protocol's validation score has gained for so long."""
+    """A LightGBM callback: stops when no protocol's validation score has gained for so long.
+
+    It stops too when `max_seconds` have gone by since it was made, but never before the first tree.
+    """
 
     order = 30
 
-    def __init__(self, protocols: Sequence[Protocol], patience: int) -> None:
+    def __init__(
+        self, protocols: Sequence[Protocol], patience: int, max_seconds: float | None = None
+    ) -> None:
         self.protocols, self.patience = protocols, patience
         self.curve: dict[str, list[float]] = {}
         self.higher_is_better = False
+        self.cut_short = False
+        self._end = None if max_seconds is None else time.monotonic() + max_seconds
 
     def __call__(self, environment: lightgbm.callback.CallbackEnv) -> None:
         """Notes a round's scores and ends the training after enough rounds without a better one."""
         for name, _, value, higher_is_better, *_ in environment.evaluation_result_list or []:
             self.curve.setdefault(name, []).append(float(value))
             self.higher_is_better = higher_is_better
-        if all(self._rounds_since_best(protocol) >= self.patience for protocol in self.protocols):
+        settled = all(self._rounds_since_best(p) >= self.patience for p in self.protocols)
+        self.cut_short = not settled and self._end is not None and time.monotonic() >= self._end
+        if settled or self.cut_short:
             raise lightgbm.callback.EarlyStopException(environment.iteration, [])
 
     def _rounds_since_best(self, protocol: Protocol) -> int:

@@ -34,7 +34,8 @@ class LightGBMConfig:
     defaults learn those by heart. A leaf
     has at least `min_data_in_leaf` rows, or a tenth of them where there are few. `depth` is the longest
     path of the features that are read (None: all that there are), `windows` whether those of trailing
-    windows are. `staleness` is the weight of the
+    windows are. `max_seconds` is the budget of growing each model; one that it cuts short cannot be
+    repeated to the bit. `staleness` is the weight of the
     training rows as earlier moments saw them, against one minus it of the same rows as their cutoffs
     see them, in a second model that only the frozen protocol may take; 0 for no such model. `trees`
     fixes by protocol how many trees there are, without early stopping or anything else to choose, and
@@ -56,12 +57,15 @@ class LightGBMConfig:
     min_data_per_group: int = 200
     depth: int | None = None
     windows: bool = True
+    max_seconds: float | None = None
     staleness: float = 0.25
     trees: Mapping[str, int] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_staleness(self.staleness)
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise ValueError(f"max_seconds is above 0 (got {self.max_seconds})")
         trees = self.trees
         if trees is not None and not (
             trees and set(trees) <= set(Protocol) and min(trees.values()) > 0
@@ -159,6 +163,8 @@ def train(
             for p, one in taken.items()
         )
         progress(f"seed {seed}: validation {told}")
+    if short := sum(one.cut_short for one in found):
+        progress(f"{short} of {len(found)} models were cut short after {config.max_seconds:g} s")
     return models
 
 
@@ -224,8 +230,8 @@ def _taken(
     open_to_it = [place for place, rows in enumerate(sets) if protocol in rows.protocols]
     if config.trees is not None or not config.early_stopping:
         place = open_to_it[-1] if open_to_it else 0
-        trees = config.trees or {}
-        return _Taken(place, trees.get(protocol, _rounds(sets[place], config)))
+        asked = (config.trees or {}).get(protocol, _rounds(sets[place], config))
+        return _Taken(place, min(asked, *(len(one.curve[TRAIN]) for one in grown[place])))
     best = []
     for place in open_to_it:
         curves = [one.curve[protocol] for one in grown[place]]
@@ -257,6 +263,7 @@ class _Grown(NamedTuple):
     booster: lightgbm.Booster
     curve: dict[str, list[float]]
     higher_is_better: bool
+    cut_short: bool
 
 
 def _grow(
@@ -281,7 +288,7 @@ def _grow(
     ]
     rounds = _rounds(rows, config)
     patience = rounds if config.trees is not None else config.early_stopping or rounds
-    stopping = StopWhenNoneGains(rows.protocols, patience)
+    stopping = StopWhenNoneGains(rows.protocols, patience, config.max_seconds)
     booster = lightgbm.train(
         parameters,
         training,
@@ -290,7 +297,7 @@ def _grow(
         valid_names=[TRAIN, *rows.protocols],
         callbacks=[stopping, *([tell] if tell else [])],
     )
-    return _Grown(booster, stopping.curve, stopping.higher_is_better)
+    return _Grown(booster, stopping.curve, stopping.higher_is_better, stopping.cut_short)
 
 
 def _validation_scores(

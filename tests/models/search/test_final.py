@@ -203,6 +203,7 @@ def test_a_refit_is_as_long_as_the_best_of_its_trial(trials):
     assert "staleness" not in longer.settings
     longest = fixed_length(TREES, {Protocol.FROZEN: 10}, growth=9.0, staleness=0.0)
     assert longest.settings["trees"] == {"frozen": 15}
+    assert longest.settings["max_seconds"] is None, "what a trial was cut to is in its trees"
     assert longest.settings["staleness"] == 0
     many = {Protocol.FROZEN: 2}
     graph = Candidate("graph", "rdl", {"seeds": 2})

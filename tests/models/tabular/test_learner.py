@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import lightgbm
 import numpy as np
@@ -14,6 +16,7 @@ from models.database.schema import Metric, Protocol, TaskType
 from models.families.bundle import load_bundle
 from models.learning.labels import baseline
 from models.reporting.scores import score
+from models.tabular import lightgbm_callbacks
 from models.tabular.lightgbm_learner import LightGBMConfig, importances, predict_one, train
 from tests.models.dfs.shop import shop_frames
 from tests.models.tabular.trained import make_task, train_small, training_table
@@ -196,6 +199,30 @@ def test_without_early_stopping_all_rounds_are_kept_for_both_protocols():
     assert [model.best_rounds for model in models] == [dict.fromkeys(Protocol, 40)] * 2
     texts = [text for model in models for text in model.texts.values()]
     assert all(lightgbm.Booster(model_str=text).num_trees() == 40 for text in texts)
+
+
+@pytest.mark.parametrize("early_stopping", [0, 50])
+def test_a_budget_of_seconds_cuts_every_model_short(monkeypatch, early_stopping):
+    clock = itertools.count()
+    ticking = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr(lightgbm_callbacks, "time", ticking)
+    config = replace(CONFIG, early_stopping=early_stopping, max_seconds=7.0)
+    lines = []
+    models, _, _ = fit(TaskType.REGRESSION, config=config, progress=lines.append)
+    for model in models:
+        # A second a tree, and one for the look at the clock before the first.
+        assert {len(curve) for curve in model.curve.values()} == {7}
+        assert all(1 <= rounds <= 7 for rounds in model.best_rounds.values())
+        if not early_stopping:
+            assert model.best_rounds == dict.fromkeys(Protocol, 7)
+    assert lines[-1] == "2 of 2 models were cut short after 7 s"
+    with pytest.raises(ValueError, match=r"max_seconds is above 0 \(got 0\)"):
+        LightGBMConfig(max_seconds=0)
+
+
+def test_even_the_smallest_budget_grows_a_tree():
+    models, _, _ = fit(TaskType.REGRESSION, config=replace(CONFIG, max_seconds=1e-9))
+    assert [model.best_rounds for model in models] == [dict.fromkeys(Protocol, 1)] * 2
 
 
 @pytest.mark.parametrize(
