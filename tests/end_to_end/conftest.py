@@ -15,7 +15,7 @@ from tests.end_to_end.club import write_club
 from tests.end_to_end.installation import Installation, another_home, new_installation
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test may see the developer's own home or Dagster instance."""
     folder = tmp_path_factory.mktemp("default")
@@ -47,7 +47,7 @@ class Tiny:
         return self.output / "tiny-club" / task
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     root = tmp_path_factory.mktemp("club")
     folder = write_club(root / "source")

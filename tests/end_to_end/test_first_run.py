@@ -20,7 +20,7 @@ TASKS = ("member-comes", "member-spend")
 pytestmark = pytest.mark.end_to_end
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """The demo, shrunk, with one task."""
     installation = new_installation(tmp_path_factory.mktemp("shop"), "shop")

@@ -31,7 +31,7 @@ FROM_TVE = {"name": "net from tve", "family": "rdl", "settings": {"initialisatio
 
 
 @pytest.fixture(scope="module", autouse=True)
-def families() -> Iterator[None]:
+def families(own_settings: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in FAMILIES.items():
             patch.setenv(name, value)

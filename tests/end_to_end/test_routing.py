@@ -36,7 +36,7 @@ def run_config(branch: str = "", **search: object) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def families() -> Iterator[None]:
+def families(own_settings: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in FAMILIES.items():
             patch.setenv(name, value)
