@@ -56,7 +56,7 @@ def run_python(code: str, *arguments: object, **options: Any) -> subprocess.Comp
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
         **options,
     )

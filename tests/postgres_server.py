@@ -101,7 +101,7 @@ def postgres_server() -> Iterator[PostgresServer]:
                 cwd=folder,
                 stdout=output,
                 stderr=output,
-                timeout=60,
+                timeout=600,
             )
 
     control = (str(binaries / "pg_ctl"), "-D", str(data), "-w")

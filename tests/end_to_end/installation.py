@@ -17,6 +17,8 @@ from models.artifacts import Artifact, ArtifactStore
 from models.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 600.0
+"""Seconds after which a run hangs; one on a slow or busy machine does not."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Installation:
             **more,
         }
 
-    def run(self, *arguments: object, timeout: float = 150) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: object, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         """`python -m orchestration.run`, which is what `make run` calls."""
         return self.start(*arguments).finish(timeout)
 
@@ -69,7 +73,7 @@ class Installation:
         arguments = ["job", "execute", "-m", "orchestration.definitions", "-j", job]
         arguments += ["--tags", json.dumps({"dagster/partition": as_of})]
         home = {"DAGSTER_HOME": str(dagster_home)}
-        return self.start_module("dagster", *arguments, **home).finish(150)
+        return self.start_module("dagster", *arguments, **home).finish()
 
     def definitions(self) -> Any:
         from orchestration.definitions import build_definitions
@@ -168,7 +172,7 @@ class Execution:
 class Started:
     process: subprocess.Popen[str]
 
-    def finish(self, timeout: float = 150) -> subprocess.CompletedProcess[str]:
+    def finish(self, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         try:
             output, _ = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

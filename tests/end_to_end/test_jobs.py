@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import ROOT, Installation, day, new_installation
+from tests.end_to_end.installation import PATIENCE, ROOT, Installation, day, new_installation
 
 AS_OF = day(TEST)
 TRAINED, LATER = day(TEST - timedelta(days=15)), day(TEST + timedelta(days=18))
@@ -105,7 +105,7 @@ def test_dagster_validates_the_workspace(tiny: Tiny):
         env=tiny.installation.environment(DAGSTER_HOME=str(dagster_home)),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr

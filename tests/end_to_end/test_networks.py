@@ -18,7 +18,7 @@ from benchmarks import fisher_points
 from models.artifacts import Artifact
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import Execution, Installation, another_home, day
+from tests.end_to_end.installation import PATIENCE, Execution, Installation, another_home, day
 from tests.end_to_end.networks import ENCODER, FAMILIES, NETWORK, small
 from tests.end_to_end.test_future import KEYS, rewritten, run_with
 
@@ -153,7 +153,7 @@ def test_a_run_killed_in_pretraining_and_in_training_goes_on_to_the_same_result(
             "dagster", *arguments, "--tags", tags, "-c", str(config),
             DAGSTER_HOME=str(other.home / "dagster"), **FAMILIES,
         )  # fmt: skip
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not list((other.store.root / "work").glob(pattern)):
             assert started.process.poll() is None, f"{pattern}: {started.finish(10).stdout}"
             assert time.monotonic() < deadline, f"{pattern} was never written"

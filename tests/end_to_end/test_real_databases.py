@@ -21,7 +21,7 @@ def test_formula_one_is_run_to_a_submission_that_relbench_accepts(tmp_path: Path
 
     installation = new_installation(tmp_path)
     arguments = ["--source", folder, "--task", "driver-top3", "--output", tmp_path / "out"]
-    finished = installation.run(*arguments, timeout=300)
+    finished = installation.run(*arguments)
     assert finished.returncode == 0, finished.stdout
     task = relbench.load_dataset(str(folder)).load_task("driver-top3")
     expected = task.get_table("test", mask_input_cols=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import date, datetime
 from pathlib import Path
 
@@ -63,10 +62,8 @@ def _password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failure(location: str) -> str:
-    start = time.monotonic()
     with pytest.raises(SourceError) as caught:
         open_source(parse_location(location))
-    assert time.monotonic() - start < 10
     assert caught.value.__context__ is None or caught.value.__suppress_context__
     return str(caught.value)
 

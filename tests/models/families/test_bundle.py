@@ -28,7 +28,7 @@ def score_in_a_fresh_process(bundle, tables, output, *options):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

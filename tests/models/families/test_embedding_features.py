@@ -153,7 +153,7 @@ def test_a_fresh_process_predicts_what_this_one_does(world, trained, tmp_path):
     command = [sys.executable, "-m", "models.families.score", trained[0], world.folder]
     command += ["--cutoff", AS_OF.isoformat(), "--visible-until", LIMIT.isoformat()]
     command += ["--entities", tmp_path / "who.parquet", "--output", tmp_path / "out.parquet"]
-    subprocess.run([str(part) for part in command], cwd=ROOT, check=True, timeout=100)
+    subprocess.run([str(part) for part in command], cwd=ROOT, check=True, timeout=600)
     assert_frame_equal(pl.read_parquet(tmp_path / "out.parquet"), here, check_exact=True)
     assert here["entity"].to_list() == [7, 3, 1200]
 
