@@ -78,14 +78,8 @@ class LoopConfig:
         kept = dict(self.kept_epochs or {})
         if not all(1 <= epoch <= self.epochs for epoch in kept.values()):
             raise ValueError(f"kept_epochs are from 1 to {self.epochs} (got {kept})")
-        for what, limit in (
-            ("clip_norm", self.clip_norm),
-            ("patience", self.patience),
-            ("max_seconds", self.max_seconds),
-            ("max_gigabytes", self.max_gigabytes),
-        ):
-            if limit is not None and limit <= 0:
-                raise ValueError(f"{what} must be positive or None (got {limit})")
+        for what in ("clip_norm", "patience", "max_seconds", "max_gigabytes"):
+            check_limit(what, getattr(self, what))
 
 
 def known_settings(config: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +89,16 @@ def known_settings(config: type[Any], settings: Mapping[str, Any]) -> dict[str, 
     """
     names = {one.name for one in fields(config)}
     return {name: value for name, value in settings.items() if name in names}
+
+
+def check_limit(what: str, limit: float | None) -> None:
+    """Whether a setting can be a limit; None is no limit.
+
+    Raises:
+        ValueError: It is not above 0.
+    """
+    if limit is not None and limit <= 0:
+        raise ValueError(f"{what} must be positive or None (got {limit})")
 
 
 def check_staleness(share: float) -> None:

@@ -15,7 +15,7 @@ import lightgbm
 import numpy as np
 
 from models.database.schema import Metric, Protocol, TaskType
-from models.learning.config import check_staleness
+from models.learning.config import check_limit, check_staleness
 from models.reporting.scores import score
 from models.tabular.lightgbm_callbacks import StopWhenNoneGains, Tell
 from models.tabular.preparation import STALE, TRAIN
@@ -64,8 +64,7 @@ class LightGBMConfig:
 
     def __post_init__(self) -> None:
         check_staleness(self.staleness)
-        if self.max_seconds is not None and self.max_seconds <= 0:
-            raise ValueError(f"max_seconds is above 0 (got {self.max_seconds})")
+        check_limit("max_seconds", self.max_seconds)
         trees = self.trees
         if trees is not None and not (
             trees and set(trees) <= set(Protocol) and min(trees.values()) > 0

@@ -46,11 +46,9 @@ class Installation:
             **more,
         }
 
-    def run(
-        self, *arguments: object, timeout: float = PATIENCE
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """`python -m orchestration.run`, which is what `make run` calls."""
-        return self.start(*arguments).finish(timeout)
+        return self.start(*arguments).finish()
 
     def start(self, *arguments: object) -> Started:
         return self.start_module("orchestration.run", *arguments)

@@ -216,7 +216,7 @@ def test_a_budget_of_seconds_cuts_every_model_short(monkeypatch, early_stopping)
         if not early_stopping:
             assert model.best_rounds == dict.fromkeys(Protocol, 7)
     assert lines[-1] == "2 of 2 models were cut short after 7 s"
-    with pytest.raises(ValueError, match=r"max_seconds is above 0 \(got 0\)"):
+    with pytest.raises(ValueError, match=r"max_seconds must be positive or None \(got 0\)"):
         LightGBMConfig(max_seconds=0)
 
 
