@@ -54,7 +54,7 @@ class Workplace(dg.ConfigurableResource[Any]):
 
     def warehouse(self, database: str) -> Warehouse:
         """The warehouse of a database."""
-        return Warehouse(self.settings.warehouse(database))
+        return Warehouse(self.settings.warehouse(database), self.settings.manifest_cache)
 
     def manifest(self) -> dict[str, Any]:
         """Dbt's manifest of the project as it is now."""

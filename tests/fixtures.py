@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 600.0
+"""Seconds after which something hangs; what runs on a slow or busy machine does not."""
 START = datetime(2020, 1, 1)
 # The club's benchmark: windows of 10 days, validation from day 90, test from day 120.
 VAL, TEST, END = 90, 120, 160
@@ -49,6 +53,14 @@ def each_real_database() -> list[Any]:
     return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Returns once the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
 def run_python(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Runs code in a fresh interpreter with the project on its path."""
     return subprocess.run(
@@ -56,7 +68,7 @@ def run_python(code: str, *arguments: object, **options: Any) -> subprocess.Comp
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
         **options,
     )

@@ -21,6 +21,21 @@ from models.artifacts.recipe import digest, file_digest
 from models.database.dbt_folder import DeclarationError
 
 PROJECT_FILES = (".sql", ".yml", ".yaml", ".csv")
+MANIFEST = "manifest.json"
+PARSED = "partial_parse.msgpack"
+"""What dbt itself keeps of a parse: all that it needs to run models without another one."""
+PARSE = "from dbt.cli.main import cli; cli()"
+# A project of many databases takes far longer to parse than the models of one take to run, and dbt
+# parses all of it anew whenever a variable has another value.
+RUN = """
+import sys
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+
+manifest = Manifest.from_msgpack(sys.stdin.buffer.read())
+manifest.build_flat_graph()
+sys.exit(not dbtRunner(manifest=manifest).invoke(sys.argv[1:]).success)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +57,24 @@ def load_manifest(project: Path, cache: Path) -> dict[str, Any]:
     Raises:
         DeclarationError: dbt cannot parse the project; the message is dbt's own, shortened.
     """
+    return dict(json.loads(_parsed(project, cache, MANIFEST)))
+
+
+def _parsed(project: Path, cache: Path, file: str) -> bytes:
+    """A file of the project's parse, which is made anew only when the project has changed."""
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "parse.lock"):
         key = project_digest(project)
-        stamp, manifest = cache / "project_digest", cache / "manifest.json"
-        if not (stamp.exists() and manifest.exists() and stamp.read_text() == key):
+        stamp, found = cache / "project_digest", cache / file
+        if not (stamp.exists() and found.exists() and stamp.read_text() == key):
             stamp.unlink(missing_ok=True)
-            finished = _dbt(project, ["parse"], cache)
+            finished = _dbt(PARSE, project, ["parse"], cache)
             if finished.returncode:
                 raise DeclarationError(
                     f"dbt cannot parse the project {project}:\n{_errors(finished.stdout)}"
                 )
             stamp.write_text(key)
-        return dict(json.loads(manifest.read_text()))
+        return found.read_bytes()
 
 
 def project_digest(project: Path) -> str:
@@ -75,6 +95,7 @@ def run_models(
     target: Path,
     warehouse: Path,
     variables: Mapping[str, str],
+    cache: Path,
     lock: int | None = None,
 ) -> list[ModelResult]:
     """Builds the selected models with `dbt run`.
@@ -82,21 +103,24 @@ def run_models(
     Args:
         project: The dbt project.
         select: dbt selectors (model names, `path:models/shop/staging`).
-        target: dbt's target folder for this call; partial parses are kept there.
+        target: dbt's target folder for this call.
         warehouse: The DuckDB file to build in.
         variables: dbt variables.
+        cache: Where the project's parse is kept, as for `load_manifest`.
         lock: A file descriptor that the child inherits, so that the warehouse's lock is held until
             dbt itself has ended, even when this process is killed before it.
 
     Raises:
+        DeclarationError: dbt cannot parse the project.
         DbtError: dbt failed as a whole.
     """
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
     arguments = ["run", "--select", *select, "--vars", json.dumps(dict(variables))]
-    finished = _dbt(project, arguments, target, warehouse, lock)
+    parsed = _parsed(project, cache, PARSED)
+    finished = _dbt(RUN, project, arguments, target, parsed, warehouse, lock)
     if not results.exists():
-        raise DbtError(_errors(finished.stdout) or finished.stderr[-2000:])
+        raise DbtError(_errors(finished.stdout) or _text(finished.stderr)[-2000:])
     entries = json.loads(results.read_text())["results"]
     if not entries:
         raise DbtError(f"dbt found nothing to build for {', '.join(select)}")
@@ -111,35 +135,45 @@ def run_models(
 
 
 def _dbt(
+    code: str,
     project: Path,
     arguments: Sequence[str],
     target: Path,
+    parsed: bytes = b"",
     warehouse: Path | None = None,
     lock: int | None = None,
-) -> subprocess.CompletedProcess[str]:
+) -> subprocess.CompletedProcess[bytes]:
     target.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-    if warehouse:
-        environment["RELFORGE_WAREHOUSE"] = str(warehouse)
-    command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "--no-use-colors"]
+    # A parse opens no file, but what it makes names the catalogue by the file's stem.
+    environment = os.environ | {
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "RELFORGE_WAREHOUSE": str(warehouse or target / "warehouse.duckdb"),
+    }
+    command = [sys.executable, "-c", code, "--no-use-colors"]
     command += [*arguments, "--project-dir", str(project), "--profiles-dir", str(project)]
     command += ["--target-path", str(target), "--log-path", str(target / "logs")]
     return subprocess.run(
         command,
         cwd=target,
         env=environment,
+        input=parsed,
         capture_output=True,
-        text=True,
         check=False,
         pass_fds=() if lock is None else (lock,),
     )
 
 
-def _errors(output: str) -> str:
+def _errors(output: bytes) -> str:
     """The log without its time stamps and banner, from the first error on."""
-    lines = [re.sub(r"^\d\d:\d\d:\d\d\s*", "", line).rstrip() for line in output.splitlines()]
+    lines = [
+        re.sub(r"^\d\d:\d\d:\d\d\s*", "", line).rstrip() for line in _text(output).splitlines()
+    ]
     starts = [i for i, line in enumerate(lines) if "rror" in line]
     return "\n".join(line for line in lines[starts[0] if starts else 0 :] if line)[:2000]
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")
 
 
 def _message(text: str) -> str:

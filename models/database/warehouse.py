@@ -27,6 +27,7 @@ class Turn:
 
     path: Path
     lock: int
+    dbt_cache: Path
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -54,7 +55,7 @@ class Turn:
     ) -> list[ModelResult]:
         """Builds dbt models in this warehouse."""
         target = self.path.parent / "dbt"
-        return run_models(project, select, target, self.path, variables, self.lock)
+        return run_models(project, select, target, self.path, variables, self.dbt_cache, self.lock)
 
     def export(self, schema: str, table: str, order: Sequence[str], path: Path) -> int:
         """Writes a relation to Parquet in a fixed row order; returns the number of rows."""
@@ -68,10 +69,16 @@ class Turn:
 
 
 class Warehouse:
-    """The DuckDB file of one database."""
+    """The DuckDB file of one database.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; it need not exist yet.
+        dbt_cache: Where the parse of the dbt project is kept; None for beside the file.
+    """
+
+    def __init__(self, path: Path, dbt_cache: Path | None = None) -> None:
         self.path = path
+        self.dbt_cache = dbt_cache or path.parent / "dbt" / "parsed"
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
@@ -84,7 +91,7 @@ class Warehouse:
         lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield Turn(self.path, lock)
+            yield Turn(self.path, lock, self.dbt_cache)
         finally:
             os.close(lock)
 

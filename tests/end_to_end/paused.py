@@ -59,10 +59,11 @@ def pause_dbt(selected: str, marker: Path) -> None:
     """Touches the marker as soon as dbt, a child, has the warehouse open for these models."""
     run: Any = dbt._dbt
 
-    def watched(project: Path, arguments: list[str], target: Path, *rest: Any) -> Any:
+    def watched(code: str, project: Path, arguments: list[str], *rest: Any) -> Any:
         if any(selected in argument for argument in arguments):
-            threading.Thread(target=watch, args=(rest[0], marker), daemon=True).start()
-        return run(project, arguments, target, *rest)
+            _, _, warehouse, _ = rest
+            threading.Thread(target=watch, args=(warehouse, marker), daemon=True).start()
+        return run(code, project, arguments, *rest)
 
     setattr(dbt, "_dbt", watched)  # noqa: B010
 

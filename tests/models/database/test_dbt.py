@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from models.database import dbt
-from models.database.dbt import DbtError, load_manifest, project_digest, run_models
+from models.database.dbt import PARSED, DbtError, load_manifest, project_digest, run_models
 from models.database.dbt_folder import DeclarationError
 from tests.fixtures import empty_project
 
@@ -25,20 +25,28 @@ class StandIn:
     """Takes dbt's place: records the commands and writes what dbt would."""
 
     def __init__(self, monkeypatch, **results):
-        self.commands, self.results = [], results
+        self.commands, self.inputs, self.results = [], [], results
         monkeypatch.setattr(dbt, "subprocess", SimpleNamespace(run=self.run))
 
     def run(self, command, cwd, **options):
         self.commands.append(command)
-        for name, content in self.results.get("files", {}).items():
+        self.inputs.append(options["input"])
+        files = {"manifest.json": {"nodes": {}}, PARSED: "parsed"} | self.results.get("files", {})
+        for name, content in files.items():
             (cwd / name).write_text(json.dumps(content))
-        returncode = self.results.get("returncode", 0)
-        output = self.results.get("output", "")
-        return subprocess.CompletedProcess(command, returncode, output, "")
+        is_parse = "parse" in command
+        returncode = self.results.get("parse" if is_parse else "returncode", 0)
+        output = self.results.get("output", "").encode()
+        return subprocess.CompletedProcess(command, returncode, output, b"")
+
+
+def run(project, select, target, variables):
+    cache, warehouse = target.parent / "cache", target.parent / "warehouse.duckdb"
+    return run_models(project, select, target, warehouse, variables, cache)
 
 
 def test_a_project_is_parsed_again_only_when_a_file_of_it_changed(project, tmp_path, monkeypatch):
-    stand_in = StandIn(monkeypatch, files={"manifest.json": {"nodes": {}}})
+    stand_in = StandIn(monkeypatch)
     for _ in range(2):
         assert load_manifest(project, tmp_path / "cache") == {"nodes": {}}
     assert len(stand_in.commands) == 1
@@ -48,7 +56,7 @@ def test_a_project_is_parsed_again_only_when_a_file_of_it_changed(project, tmp_p
 
 
 def test_a_parse_that_failed_is_tried_again(project, tmp_path, monkeypatch):
-    failing = StandIn(monkeypatch, returncode=2, output="05:00:01  Running\n05:00:02  Error: a.sql")
+    failing = StandIn(monkeypatch, parse=2, output="05:00:01  Running\n05:00:02  Error: a.sql")
     for _ in range(2):
         with pytest.raises(DeclarationError, match=r"cannot parse the project .*\nError: a\.sql$"):
             load_manifest(project, tmp_path / "cache")
@@ -88,13 +96,13 @@ def test_results_are_told_model_by_model(project, tmp_path, monkeypatch):
         {"unique_id": "model.relforge.shop__c", "status": "skipped", "message": None},
     ]
     stand_in = StandIn(monkeypatch, files={"run_results.json": {"results": entries}})
-    found = run_models(project, ["a", "b"], tmp_path / "t", tmp_path / "w.duckdb", {"as_of": "x"})
+    found = run(project, ["a", "b"], tmp_path / "t", {"as_of": "x"})
     assert [(r.name, r.succeeded, r.message) for r in found] == [
         ("shop__a", True, "OK"),
         ("shop__b", False, "Error\nline one"),
         ("shop__c", False, ""),
     ]
-    (command,) = stand_in.commands
+    _, command = stand_in.commands
     assert command[command.index("--select") + 1 :][:2] == ["a", "b"]
     assert json.loads(command[command.index("--vars") + 1]) == {"as_of": "x"}
 
@@ -105,10 +113,37 @@ def test_results_of_an_earlier_run_are_not_taken_for_this_ones(project, tmp_path
     (target / "run_results.json").write_text('{"results": [{"unique_id": "old"}]}')
     StandIn(monkeypatch, returncode=2, output="05:00:01  Encountered an error: no such macro")
     with pytest.raises(DbtError, match="Encountered an error: no such macro"):
-        run_models(project, ["a"], target, tmp_path / "w.duckdb", {})
+        run(project, ["a"], target, {})
 
 
 def test_a_selection_that_names_nothing_is_an_error(project, tmp_path, monkeypatch):
     StandIn(monkeypatch, files={"run_results.json": {"results": []}})
     with pytest.raises(DbtError, match="nothing to build for nobody"):
-        run_models(project, ["nobody"], tmp_path / "t", tmp_path / "w.duckdb", {})
+        run(project, ["nobody"], tmp_path / "t", {})
+
+
+def test_models_run_on_the_parse_that_the_manifest_came_from(project, tmp_path, monkeypatch):
+    results = {"results": [{"unique_id": "model.relforge.a", "status": "success"}]}
+    stand_in = StandIn(monkeypatch, files={"run_results.json": results})
+    load_manifest(project, tmp_path / "cache")
+    for value in ("x", "y"):
+        run(project, ["a"], tmp_path / "t", {"as_of": value})
+    assert ["parse" in command for command in stand_in.commands] == [True, False, False]
+    assert stand_in.inputs[1:] == [b'"parsed"'] * 2
+    (project / "models" / "a.sql").write_text("select 3 as a\n")
+    run(project, ["a"], tmp_path / "t", {"as_of": "y"})
+    assert "parse" in stand_in.commands[3]
+
+
+def test_a_model_is_built_as_it_is_now_and_with_this_runs_variables(project, tmp_path, monkeypatch):
+    """With dbt itself."""
+    import duckdb
+
+    monkeypatch.setenv("RELFORGE_WAREHOUSE", str(tmp_path / "another.duckdb"))
+    model = project / "models" / "a.sql"
+    for text, as_of, expected in (("1", "x", "1 x"), ("1", "y", "1 y"), ("2", "y", "2 y")):
+        model.write_text(f"select '{text} {{{{ var('as_of', '') }}}}' as a\n")
+        (found,) = run(project, ["a"], tmp_path / "t", {"as_of": as_of})
+        assert found.succeeded, found.message
+        with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+            assert connection.execute("select a from main.a").fetchone() == (expected,)

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from models.database.warehouse import Warehouse, drop_relation
-from tests.fixtures import ROOT
+from tests.fixtures import PATIENCE, ROOT, wait_for
 
 TAKE_TURNS = """
 import sys, time
@@ -41,6 +41,7 @@ def stand_in(command, **options):
     code += "while not (p / 'go').exists(): time.sleep(0.01)"
     return real([sys.executable, "-c", code, str(signals)], **options)
 dbt.subprocess.run = stand_in
+dbt._parsed = lambda *arguments: b""
 with Warehouse(Path(sys.argv[1])).turn() as turn:
     turn.build(Path("."), ["model"], {})
 """
@@ -50,13 +51,6 @@ def child(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT)
 
 
-def wait_for(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def warehouse(tmp_path):
     return Warehouse(tmp_path / "here" / "warehouse.duckdb")
@@ -64,7 +58,7 @@ def warehouse(tmp_path):
 
 def test_processes_take_turns(warehouse):
     children = [child(TAKE_TURNS, warehouse.path, name, 5) for name in "ab"]
-    assert [process.wait(60) for process in children] == [0, 0]
+    assert [process.wait(PATIENCE) for process in children] == [0, 0]
     with warehouse.turn() as turn, turn.connect() as connection:
         log = connection.execute("select who, part from log order by rowid").fetchall()
     assert len(log) == 20
@@ -83,7 +77,7 @@ def test_a_killed_owner_keeps_the_warehouse_until_its_dbt_has_ended(warehouse, t
     assert next_one.poll() is None
     assert not warehouse.path.exists()
     (tmp_path / "go").touch()
-    assert next_one.wait(30) == 0
+    assert next_one.wait(PATIENCE) == 0
     assert warehouse.path.exists()
 
 
@@ -91,7 +85,7 @@ def test_a_turn_that_fails_frees_the_warehouse(warehouse):
     with pytest.raises(RuntimeError, match="oops"), warehouse.turn():
         raise RuntimeError("oops")
     child_process = child(TAKE_TURNS, warehouse.path, "next", 1)
-    assert child_process.wait(30) == 0
+    assert child_process.wait(PATIENCE) == 0
 
 
 def parquet(path: Path, **columns: list[object]) -> Path:
@@ -152,6 +146,6 @@ def test_a_turn_leaves_the_file_to_others(warehouse):
         with turn.connect() as connection:
             connection.execute("create table t as select 1 as n")
         code = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('insert into t values (2)')"
-        assert child(code, warehouse.path).wait(30) == 0
+        assert child(code, warehouse.path).wait(PATIENCE) == 0
     with duckdb.connect(str(warehouse.path)) as connection:
         assert connection.execute("select count(*) from t").fetchone() == (2,)
