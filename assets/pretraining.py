@@ -90,8 +90,7 @@ def pretraining_config(objective: str, config: PretrainingStageConfig) -> "Pretr
         Failure: A setting has a value that it cannot have.
     """
     from models.pretraining.config import Pretext, PretrainingConfig
-    from models.rdl.message_passing import Convolution
-    from models.rdl.network import NetworkShape
+    from models.rdl.config import Convolution, NetworkShape
 
     try:
         return PretrainingConfig(

@@ -18,8 +18,9 @@ import torch
 
 from benchmarks.training import Speed, Step, TrainingRequest, measure_training
 from models.rdl.build import build_graph
+from models.rdl.config import NetworkShape
 from models.rdl.examples import Examples, make_examples
-from models.rdl.network import Backbone, NetworkShape, RelationalNetwork
+from models.rdl.network import Backbone, RelationalNetwork
 from models.rdl.rows import row_inputs
 from models.rdl.sampler import SampledGraph, TemporalSampler
 from models.rdl.statistics import graph_statistics

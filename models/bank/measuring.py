@@ -19,7 +19,6 @@ from models.families.bundle import Bundle, load_bundle
 from models.families.candidate import Candidate
 from models.families.prediction import trivial_predictions
 from models.families.trial import TrialInputs, train_candidate
-from models.learning.device import choose_device
 from models.learning.rows import RowsToPredict
 from models.reporting.scores import score
 
@@ -139,7 +138,7 @@ def measured_rows(
         predictions: What `predictions_of` returned.
     """
     seeds = list(bundle.seeds)
-    device = str(choose_device(getattr(candidate.config(), "device", "cpu")))
+    device = _device(candidate)
     found = []
     for protocol in Protocol:
         scores = {
@@ -166,6 +165,16 @@ def measured_rows(
                 }
             )
     return found
+
+
+def _device(candidate: Candidate) -> str:
+    asked = getattr(candidate.config(), "device", None)
+    if asked is None:
+        return "cpu"
+    # Torch's; trees do without it.
+    from models.learning.device import choose_device
+
+    return str(choose_device(asked))
 
 
 def peak_megabytes() -> float:

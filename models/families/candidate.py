@@ -111,7 +111,7 @@ class FamilyConfig:
 
 
 def _lightgbm() -> FamilyConfig:
-    from models.tabular.lightgbm_learner import LightGBMConfig
+    from models.tabular.lightgbm_config import LightGBMConfig
 
     return FamilyConfig(LightGBMConfig)
 
@@ -135,7 +135,7 @@ def _rdl() -> FamilyConfig:
 
 
 def _lightgbm_on_embeddings() -> FamilyConfig:
-    from models.families.embedding_features import EmbeddingFeaturesConfig
+    from models.families.embedding_config import EmbeddingFeaturesConfig
 
     return FamilyConfig(EmbeddingFeaturesConfig)
 

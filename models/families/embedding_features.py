@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,13 +32,15 @@ import torch
 from models.aggregation.features import Feature
 from models.database.schema import Protocol, RelationalSchema, Task
 from models.dfs.feature_table import FeatureTable
+from models.families.embedding_config import EmbeddingFeaturesConfig
 from models.learning.bundle import FILE as BUNDLE_FILE
 from models.learning.bundle import BundleHead, read_bundle
 from models.learning.config import known_settings
 from models.learning.device import choose_device, one_thread
 from models.learning.rows import RowsToPredict
-from models.pretraining.config import Pretext, PretrainingConfig
+from models.pretraining.config import PretrainingConfig
 from models.rdl.bundle import graph_to_read, no_predictions
+from models.rdl.config import Strategy
 from models.rdl.examples import make_examples
 from models.rdl.graph import TemporalGraph
 from models.rdl.graph_files import read_graph
@@ -47,7 +49,7 @@ from models.rdl.initialisation import Pretrained, check_compatible, load_pretrai
 from models.rdl.network import RelationalNetwork
 from models.rdl.preparation import features_seen, prepare
 from models.rdl.rows import row_inputs
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from models.rdl.supervised import Reader
 from models.tabular.encoding import FeatureEncoder
 from models.tabular.lightgbm_bundle import (
@@ -55,39 +57,10 @@ from models.tabular.lightgbm_bundle import (
     load_lightgbm_bundle,
     save_lightgbm_bundle,
 )
-from models.tabular.lightgbm_learner import LightGBMConfig, importances, train
+from models.tabular.lightgbm_learner import importances, train
 from models.tabular.preparation import TRAIN, features_of, training_parts
 
 KIND = "lightgbm_on_embeddings"
-_PRETRAINING = PretrainingConfig()
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingFeaturesConfig(LightGBMConfig):
-    """Settings of the family; those of the trees are as in `LightGBMConfig`.
-
-    `encoder` is the objective of the pretrained encoder. `fan_out` and `strategy` are those of the
-    neighbourhoods that it reads, by default as in its pretraining. `features` says whether the DFS
-    features are columns too. `device` is where embeddings are computed: `auto`, `cpu` or `cuda`.
-    """
-
-    encoder: str = str(Pretext.TVE)
-    fan_out: int = _PRETRAINING.fan_out
-    strategy: str = str(_PRETRAINING.strategy)
-    features: bool = True
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        LightGBMConfig.__post_init__(self)
-        known: Mapping[str, type[Pretext] | type[Strategy]]
-        known = {"encoder": Pretext, "strategy": Strategy}
-        for name, values in known.items():
-            if getattr(self, name) not in list(values):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(values)} (got {getattr(self, name)!r})"
-                )
-        if self.fan_out < 1:
-            raise ValueError(f"fan_out must be at least 1 (got {self.fan_out})")
 
 
 @dataclass(frozen=True, slots=True)

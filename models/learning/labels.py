@@ -1,4 +1,4 @@
-"""Labels as numbers, and what one would predict from them alone."""
+"""Labels as numbers, what one would predict from them alone, and scores of such labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.database.schema import TaskType
+from models.database.schema import Metric, TaskType
+from models.reporting.scores import score
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,11 @@ def baseline(task_type: TaskType, labels: np.ndarray, classes: int) -> list[floa
     if task_type == TaskType.BINARY_CLASSIFICATION:
         return [float(labels.mean())]
     return (np.bincount(labels.astype(int), minlength=classes) / labels.size).tolist()
+
+
+def watched_score(
+    task_type: TaskType, metric: Metric, labels: np.ndarray, predictions: np.ndarray, classes: int
+) -> float:
+    """The task's metric for encoded labels (rows,) and predictions; NaN where it is not defined."""
+    found = score(task_type, labels, predictions, classes=list(range(classes)))
+    return float(found.get(metric.value, np.nan))

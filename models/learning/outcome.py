@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.database.schema import Metric, TaskType
-from models.reporting.scores import score
 
 PERCENTILES = (2.0, 98.0)
 QUARTILES = (25.0, 75.0)
@@ -134,11 +133,3 @@ def to_predictions(
     known = scale or TargetScale()
     values = known.standardised(raw.squeeze(-1)).numpy() * known.spread + known.centre
     return np.asarray(values.clip(known.lowest, known.highest) if clamp else values)
-
-
-def watched_score(
-    task_type: TaskType, metric: Metric, labels: np.ndarray, predictions: np.ndarray, classes: int
-) -> float:
-    """The task's metric for encoded labels (rows,) and predictions; NaN where it is not defined."""
-    found = score(task_type, labels, predictions, classes=list(range(classes)))
-    return float(found.get(metric.value, np.nan))

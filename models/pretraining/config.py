@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models.learning.config import LoopConfig
-from models.rdl.network import NetworkShape
-from models.rdl.sampler import Strategy
+from models.rdl.config import NetworkShape, Strategy
 
 
 class Term(StrEnum):

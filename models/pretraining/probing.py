@@ -17,14 +17,15 @@ from threadpoolctl import threadpool_limits
 
 from models.database.schema import Metric, Protocol, Task, TaskType
 from models.dfs.feature_table import seeds_of
-from models.learning.labels import LabelEncoder
-from models.learning.outcome import PERCENTILES, watched_score
+from models.learning.labels import LabelEncoder, watched_score
+from models.learning.outcome import PERCENTILES
+from models.rdl.config import Strategy
 from models.rdl.examples import Examples, make_examples
 from models.rdl.graph import TemporalGraph
 from models.rdl.initialisation import Pretrained, check_compatible
 from models.rdl.network import Backbone, RelationalNetwork
 from models.rdl.rows import row_inputs
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from models.rdl.supervised import Reader
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)

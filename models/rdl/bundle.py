@@ -18,14 +18,14 @@ from models.learning.device import choose_device
 from models.learning.outcome import TargetScale, to_predictions
 from models.learning.rows import RowsToPredict
 from models.rdl.build import build_graph
-from models.rdl.config import RDLConfig
+from models.rdl.config import RDLConfig, Strategy
 from models.rdl.examples import make_examples
 from models.rdl.graph import EdgeType, NodeTable, TemporalGraph
 from models.rdl.network import Backbone, RelationalNetwork
 from models.rdl.past_labels import TABLE as PAST_LABELS
 from models.rdl.past_labels import with_past_labels
 from models.rdl.rows import row_inputs
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from models.rdl.seed_inputs import SeedInputs
 from models.rdl.statistics import TableStatistics, statistics_from_plain
 from models.rdl.supervised import Reader

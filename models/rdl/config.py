@@ -4,13 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from models.learning.config import LoopConfig, check_staleness
-from models.rdl.message_passing import Convolution
-from models.rdl.network import NetworkShape
-from models.rdl.sampler import Strategy
 
 STEPS, SMALLEST_BATCH = 20, 32
+NORMALIZATIONS = ("layer", "batch", "none")
+
+
+class Convolution(StrEnum):
+    """The kinds of message passing."""
+
+    SAGE = "sage"
+    PNA = "pna"
+    HGT = "hgt"
+    RELGNN = "relgnn"
+
+    @property
+    def hops(self) -> int:
+        """How many hops of the graph one layer reads."""
+        return 2 if self is Convolution.RELGNN else 1
+
+
+class Strategy(StrEnum):
+    """Which of too many children are taken. UNIFORM: any, without replacement. LAST: the newest."""
+
+    UNIFORM = "uniform"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """The architecture.
+
+    `aggregation` is for GraphSAGE (mean or sum), `heads` for HGT and RelGNN. `skip` adds a layer's
+    input to its result. `seed_label` marks the seed's own row wherever it appears in its
+    neighbourhood (the labelling trick: Zhang et al., "Labeling trick", NeurIPS 2021). `ages` says
+    how long before the cutoff each row lies.
+    """
+
+    convolution: Convolution = Convolution.SAGE
+    layers: int = 2
+    channels: int = 64
+    aggregation: str = "mean"
+    heads: int = 4
+    normalization: str = "layer"
+    skip: bool = False
+    seed_label: bool = True
+    ages: bool = True
+    encoder_layers: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization must be one of {', '.join(NORMALIZATIONS)} "
+                f"(got {self.normalization!r})"
+            )
+        if self.aggregation not in ("mean", "sum"):
+            raise ValueError(f"aggregation must be mean or sum (got {self.aggregation!r})")
+        if self.layers < 1 or self.channels < 1 or self.channels % self.heads:
+            raise ValueError(
+                "layers and channels must be at least 1 and channels a multiple of heads "
+                f"(got {self.layers}, {self.channels}, {self.heads})"
+            )
+
+    @property
+    def hops(self) -> int:
+        """Hops that the network reads."""
+        return self.layers * self.convolution.hops
 
 
 @dataclass(frozen=True, slots=True)

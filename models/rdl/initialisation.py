@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.rdl.config import Convolution, NetworkShape
 from models.rdl.graph import EdgeType
-from models.rdl.message_passing import Convolution
-from models.rdl.network import Backbone, NetworkShape
+from models.rdl.network import Backbone
 from models.rdl.statistics import TableStatistics, statistics_from_plain
 
 FILE = "checkpoint.pt"

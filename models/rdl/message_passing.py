@@ -7,7 +7,6 @@ nodes whose new embeddings are still needed (`trimmed`): far nodes are read, not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
@@ -15,23 +14,9 @@ from torch_geometric.nn import HGTConv, MessagePassing, SAGEConv, TransformerCon
 from torch_geometric.nn.aggr import DegreeScalerAggregation
 from torch_geometric.nn.module_dict import ModuleDict
 
+from models.rdl.config import Convolution
 from models.rdl.graph import EdgeType
 from models.rdl.sampler import SampledGraph
-
-
-class Convolution(StrEnum):
-    """The kinds of message passing."""
-
-    SAGE = "sage"
-    PNA = "pna"
-    HGT = "hgt"
-    RELGNN = "relgnn"
-
-    @property
-    def hops(self) -> int:
-        """How many hops of the graph one layer reads."""
-        return 2 if self is Convolution.RELGNN else 1
-
 
 Embeddings = dict[str, Tensor]
 Edges = dict[EdgeType, Tensor]

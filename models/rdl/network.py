@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
+from models.rdl.config import NORMALIZATIONS, NetworkShape
 from models.rdl.graph import EdgeType, TemporalGraph, directions
-from models.rdl.message_passing import Convolution, Embeddings, make_layer, trimmed
+from models.rdl.message_passing import Embeddings, make_layer, trimmed
 from models.rdl.row_encoder import AgeEncoder, Dropout, RowEncoder, features_of
 from models.rdl.rows import RowInputs
 from models.rdl.sampler import SampledGraph
@@ -34,48 +34,9 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
-NORMALIZATIONS = {"layer": nn.LayerNorm, "batch": BatchNorm, "none": nn.Identity}
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkShape:
-    """The architecture.
-
-    `aggregation` is for GraphSAGE (mean or sum), `heads` for HGT and RelGNN. `skip` adds a layer's
-    input to its result. `seed_label` marks the seed's own row wherever it appears in its
-    neighbourhood (the labelling trick: Zhang et al., "Labeling trick", NeurIPS 2021). `ages` says
-    how long before the cutoff each row lies.
-    """
-
-    convolution: Convolution = Convolution.SAGE
-    layers: int = 2
-    channels: int = 64
-    aggregation: str = "mean"
-    heads: int = 4
-    normalization: str = "layer"
-    skip: bool = False
-    seed_label: bool = True
-    ages: bool = True
-    encoder_layers: int = 1
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {list(NORMALIZATIONS)} (got {self.normalization!r})"
-            )
-        if self.aggregation not in ("mean", "sum"):
-            raise ValueError(f"aggregation must be mean or sum (got {self.aggregation!r})")
-        if self.layers < 1 or self.channels < 1 or self.channels % self.heads:
-            raise ValueError(
-                "layers and channels must be at least 1 and channels a multiple of heads "
-                f"(got {self.layers}, {self.channels}, {self.heads})"
-            )
-
-    @property
-    def hops(self) -> int:
-        """Hops that the network reads."""
-        return self.layers * self.convolution.hops
+NORMALIZATION_LAYERS = dict(
+    zip(NORMALIZATIONS, (nn.LayerNorm, BatchNorm, nn.Identity), strict=True)
+)
 
 
 class Backbone(nn.Module):
@@ -122,7 +83,7 @@ class Backbone(nn.Module):
             )
             for _ in range(shape.layers)
         )
-        normalization = NORMALIZATIONS[shape.normalization]
+        normalization = NORMALIZATION_LAYERS[shape.normalization]
         self.norms = nn.ModuleList(
             ModuleDict({table: normalization(width) for table in tables})
             for _ in range(shape.layers)

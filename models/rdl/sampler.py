@@ -15,20 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from torch import Generator, Tensor
 
+from models.rdl.config import Strategy
 from models.rdl.graph import Adjacency, EdgeType, TemporalGraph, directions
 from models.rdl.subsets import last_of, uniform_of
-
-
-class Strategy(StrEnum):
-    """Which of too many children are taken. UNIFORM: any, without replacement. LAST: the newest."""
-
-    UNIFORM = "uniform"
-    LAST = "last"
 
 
 @dataclass(frozen=True, slots=True)

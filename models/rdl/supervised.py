@@ -12,7 +12,8 @@ from torch import Generator, Tensor
 from models.database.schema import Metric, Protocol, TaskType
 from models.learning.batching import shuffled_batches
 from models.learning.config import epoch_seed
-from models.learning.outcome import TargetScale, make_loss, to_predictions, watched_score
+from models.learning.labels import watched_score
+from models.learning.outcome import TargetScale, make_loss, to_predictions
 from models.rdl.examples import Examples
 from models.rdl.network import RelationalNetwork
 from models.rdl.rows import RowInputs

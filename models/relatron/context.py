@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.config import Strategy
+from models.rdl.sampler import TemporalSampler
 from models.rdl.subsets import last_of
 from models.relatron.agreement import Pairs, Resampling, agreement
 from models.relatron.inputs import LabelledRows, Signal, SignalConfig, SignalInputs

@@ -21,11 +21,12 @@ from threadpoolctl import threadpool_limits
 
 from models.database.schema import Metric, Protocol, TaskType
 from models.dfs.feature_table import FeatureTable, seeds_of
+from models.rdl.config import NetworkShape, Strategy
 from models.rdl.examples import Examples, make_examples
 from models.rdl.graph import microseconds
-from models.rdl.network import Backbone, NetworkShape
+from models.rdl.network import Backbone
 from models.rdl.rows import row_inputs
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from models.rdl.statistics import graph_statistics
 from models.rdl.supervised import generator_for
 from models.relatron.agreement import Estimate
@@ -39,7 +40,8 @@ from models.relatron.inputs import (
     usable_rows,
 )
 from models.relatron.skill import median_or_mean, skill, skill_samples
-from models.tabular.lightgbm_learner import LightGBMConfig, predict_one
+from models.tabular.lightgbm_config import LightGBMConfig
+from models.tabular.lightgbm_learner import predict_one
 from models.tabular.lightgbm_learner import train as train_trees
 from models.tabular.preparation import prepare
 

@@ -18,7 +18,6 @@ from models.families.leaderboard import leaderboard
 from models.families.trial import TrialInputs
 from models.search.choice import Choice, Contender, choose, within_one_error
 from models.search.ensemble import shared_weights
-from models.search.landscape import landscape
 from models.search.trial_runner import BUNDLE, ROWS, mean_scores, validation_of
 from models.search.validation import ValidationRows, standard_error
 
@@ -109,6 +108,8 @@ def contenders(trials: Sequence[Artifact], inputs: TrialInputs, rule: Choice) ->
     ]
     if rule not in (Choice.ONE_STANDARD_ERROR_FLATTEST, Choice.VOTE):
         return found
+    from models.search.landscape import landscape
+
     near = {one.name for one in within_one_error(found, task.metric)}
     return [
         replace(contender, landscape=landscape(trial.path / BUNDLE, inputs, task.protocol))

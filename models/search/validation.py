@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from models.database.schema import Metric, TaskType
-from models.learning.outcome import watched_score
+from models.learning.labels import watched_score
 
 DRAWS = 200
 

@@ -21,7 +21,7 @@ from models.database.schema import Metric, Protocol, Task, TaskType
 from models.dfs.feature_table import FeatureTable
 from models.learning.bundle import BundleBase, BundleHead, read_bundle, write_bundle
 from models.learning.config import known_settings
-from models.learning.outcome import watched_score
+from models.learning.labels import watched_score
 from models.learning.rows import RowsToPredict
 from models.tabular.encoding import FeatureEncoder
 from models.tabular.preparation import TrainingData, features_of, prepare

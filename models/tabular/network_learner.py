@@ -16,14 +16,9 @@ from models.learning.batching import shuffled_batches
 from models.learning.checkpoint import State
 from models.learning.config import epoch_seed
 from models.learning.device import choose_device
+from models.learning.labels import watched_score
 from models.learning.loop import Fit, Progress, fit
-from models.learning.outcome import (
-    TargetScale,
-    make_loss,
-    outputs_of,
-    to_predictions,
-    watched_score,
-)
+from models.learning.outcome import TargetScale, make_loss, outputs_of, to_predictions
 from models.tabular.network import make_network
 from models.tabular.network_config import NetworkConfig
 from models.tabular.network_encoding import NetworkEncoder

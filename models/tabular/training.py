@@ -15,7 +15,8 @@ from models.database.schema import Task
 from models.dfs.feature_table import FeatureTable
 from models.learning.bundle import BundleHead
 from models.tabular.lightgbm_bundle import save_lightgbm_bundle
-from models.tabular.lightgbm_learner import LightGBMConfig, importances, train
+from models.tabular.lightgbm_config import LightGBMConfig
+from models.tabular.lightgbm_learner import importances, train
 from models.tabular.preparation import prepare
 
 

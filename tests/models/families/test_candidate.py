@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -16,8 +18,9 @@ from models.families.candidate import (
     recorded_candidate,
 )
 from models.search.space import Space
-from models.tabular.lightgbm_learner import LightGBMConfig
+from models.tabular.lightgbm_config import LightGBMConfig
 from models.tabular.network_config import NetworkConfig
+from tests.fixtures import ROOT
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -84,3 +87,18 @@ def test_most_of_the_shipped_banks_networks_are_candidates_of_the_space():
     candidates = [recorded_candidate("one", "rdl", json.loads(text)) for text in texts]
     # Wide fan-outs over many hops are none any more.
     assert sum(space.parameters_of(one) is not None for one in candidates) > len(candidates) / 2
+
+
+def test_trials_are_found_again_without_the_libraries_that_train():
+    """A run that reuses all of its trials reads their settings; torch takes seconds to import."""
+    script = """
+import sys
+import models.search.trial_runner
+from models.families.candidate import FAMILIES, Candidate
+for family in set(FAMILIES) - {"tabpfn"}:
+    Candidate("one", family).config()
+print(*{"lightgbm", "sklearn", "torch", "torch_geometric"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.split() == []

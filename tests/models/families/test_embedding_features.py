@@ -20,7 +20,7 @@ from models.dfs.config import FeatureConfig
 from models.dfs.feature_table import build_feature_table, read_feature_table, seeds_of
 from models.families.bundle import RowsToPredict, load_bundle
 from models.families.candidate import Candidate
-from models.families.embedding_features import EmbeddingFeaturesConfig
+from models.families.embedding_config import EmbeddingFeaturesConfig
 from models.families.prediction import RunData, build_predictions
 from models.families.report import FAMILY_TITLES, report_plots
 from models.families.trial import TrialInputs, train_candidate
@@ -31,7 +31,7 @@ from models.rdl.bundle import RDLBundle
 from models.rdl.graph_files import write_graph
 from models.rdl.initialisation import load_pretrained, save_pretrained
 from models.rdl.text import HASHED
-from tests.fixtures import ROOT
+from tests.fixtures import PATIENCE, ROOT
 from tests.models.pretraining.world import AGAIN, AS_OF, LIMIT, SCHEMA, World, config
 
 FAMILY = "lightgbm_on_embeddings"
@@ -153,7 +153,7 @@ def test_a_fresh_process_predicts_what_this_one_does(world, trained, tmp_path):
     command = [sys.executable, "-m", "models.families.score", trained[0], world.folder]
     command += ["--cutoff", AS_OF.isoformat(), "--visible-until", LIMIT.isoformat()]
     command += ["--entities", tmp_path / "who.parquet", "--output", tmp_path / "out.parquet"]
-    subprocess.run([str(part) for part in command], cwd=ROOT, check=True, timeout=600)
+    subprocess.run([str(part) for part in command], cwd=ROOT, check=True, timeout=PATIENCE)
     assert_frame_equal(pl.read_parquet(tmp_path / "out.parquet"), here, check_exact=True)
     assert here["entity"].to_list() == [7, 3, 1200]
 

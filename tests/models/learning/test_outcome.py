@@ -10,14 +10,8 @@ import torch
 from models.database.schema import Metric, TaskType
 from models.learning.batching import shuffled_batches
 from models.learning.device import choose_device
-from models.learning.labels import LabelEncoder, baseline
-from models.learning.outcome import (
-    TargetScale,
-    make_loss,
-    outputs_of,
-    to_predictions,
-    watched_score,
-)
+from models.learning.labels import LabelEncoder, baseline, watched_score
+from models.learning.outcome import TargetScale, make_loss, outputs_of, to_predictions
 
 BINARY, MULTI, VALUE = (
     TaskType.BINARY_CLASSIFICATION,

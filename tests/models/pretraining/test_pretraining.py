@@ -12,8 +12,8 @@ from models.learning.config import epoch_seed
 from models.pretraining.config import Pretext
 from models.pretraining.pretraining import CURVES, pretrain, pretraining_limit
 from models.pretraining.rows import MICROSECOND, read_entity_vectors
+from models.rdl.config import Convolution
 from models.rdl.initialisation import check_compatible, load_pretrained, take_over
-from models.rdl.message_passing import Convolution
 from models.rdl.network import Backbone, RelationalNetwork, neighbour_counts
 from models.rdl.past_labels import with_past_labels
 from models.rdl.rows import row_inputs

@@ -21,8 +21,7 @@ from models.database.schema import (
 )
 from models.pretraining.config import PretrainingConfig
 from models.rdl.build import build_graph
-from models.rdl.message_passing import Convolution
-from models.rdl.network import NetworkShape
+from models.rdl.config import Convolution, NetworkShape
 from models.tve.task_vectors import TaskVectorBuilder, TaskVectorConfig
 
 S = SemanticType

@@ -2,8 +2,8 @@
 
 import torch
 
-from models.rdl.message_passing import Convolution
-from models.rdl.network import Backbone, NetworkShape, neighbour_counts
+from models.rdl.config import Convolution, NetworkShape
+from models.rdl.network import Backbone, neighbour_counts
 from models.rdl.sampler import TemporalSampler
 from tests.models.rdl.league import HALF_DAYS, half_day, microseconds
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.rdl.message_passing import Convolution
+from models.rdl.config import Convolution, Strategy
 from models.rdl.rows import row_inputs
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from models.rdl.subsets import uniform_of
 from tests.models.rdl.networks import backbone, mixed_seeds, shape_of
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from models.rdl.config import Convolution
 from models.rdl.graph import EdgeType
 from models.rdl.message_passing import (
     CompositeMessages,
-    Convolution,
     PrincipalNeighbourhoodConvolution,
     make_layer,
 )

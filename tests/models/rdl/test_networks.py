@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.rdl.config import Convolution, NetworkShape
 from models.rdl.graph import EdgeType
-from models.rdl.message_passing import Convolution, trimmed
-from models.rdl.network import NetworkShape, RelationalNetwork, distinct_rows, neighbour_counts
+from models.rdl.message_passing import trimmed
+from models.rdl.network import RelationalNetwork, distinct_rows, neighbour_counts
 from models.rdl.rows import row_inputs
 from models.rdl.statistics import graph_statistics
 from tests.models.rdl.futures import with_another_future

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from models.database.schema import Task, TaskType
+from models.rdl.config import Strategy
 from models.rdl.graph import EdgeType
 from models.rdl.past_labels import TABLE, with_past_labels
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from models.rdl.statistics import graph_statistics
 from tests.models.rdl.league import (
     MICROSECOND,

@@ -15,10 +15,11 @@ from torch_geometric.nn import HeteroConv, SAGEConv
 from torch_geometric.sampler import EdgeSamplerInput, NodeSamplerInput
 from torch_geometric.utils import trim_to_layer
 
+from models.rdl.config import Strategy
 from models.rdl.pyg import TemporalNeighborSampler, hetero_data, to_hetero_data
 from models.rdl.row_encoder import features_of
 from models.rdl.rows import number_names, row_inputs
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from tests.models.rdl.league import half_day, microseconds
 
 ROWS = torch.tensor([0, 3, 3, 8, 11, 2, 5])

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.rdl.build import build_graph
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.config import Strategy
+from models.rdl.sampler import TemporalSampler
 from tests.models.aggregation.random_databases import (
     CUTOFFS,
     LONG_AGO,

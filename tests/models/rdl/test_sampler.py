@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from models.rdl.config import Strategy
 from models.rdl.graph import MISSING_TIME, EdgeType
-from models.rdl.sampler import Strategy, TemporalSampler
+from models.rdl.sampler import TemporalSampler
 from tests.models.rdl.league import HALF_DAYS, half_day, microseconds
 from tests.models.rdl.neighbourhoods import by_hop, sampled_hops
 

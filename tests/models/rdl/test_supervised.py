@@ -8,8 +8,8 @@ import torch
 from models.database.schema import Metric, Protocol, TaskType
 from models.learning.outcome import TargetScale
 from models.rdl import supervised
+from models.rdl.config import Convolution
 from models.rdl.examples import Examples
-from models.rdl.message_passing import Convolution
 from models.rdl.network import RelationalNetwork
 from models.rdl.sampler import TemporalSampler
 from models.rdl.supervised import Reader, SupervisedObjective, generator_for

@@ -17,7 +17,8 @@ from models.families.bundle import load_bundle
 from models.learning.labels import baseline
 from models.reporting.scores import score
 from models.tabular import lightgbm_callbacks
-from models.tabular.lightgbm_learner import LightGBMConfig, importances, predict_one, train
+from models.tabular.lightgbm_config import LightGBMConfig
+from models.tabular.lightgbm_learner import importances, predict_one, train
 from tests.models.dfs.shop import shop_frames
 from tests.models.tabular.trained import make_task, train_small, training_table
 

@@ -13,7 +13,7 @@ import polars as pl
 from models.database.schema import DEFAULT_METRIC, Protocol, Task, TaskType
 from models.dfs.enumeration import FeatureConfig
 from models.dfs.feature_table import FeatureTable, build_feature_table, read_feature_table
-from models.tabular.lightgbm_learner import LightGBMConfig
+from models.tabular.lightgbm_config import LightGBMConfig
 from models.tabular.training import train_bundle
 from tests.models.dfs.shop import SHOP, day, shop_frames, store
 
