@@ -1,13 +1,16 @@
 """The corpus: synthetic databases with tasks, tried with both families, as rows of the bank."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from assets.workplace import Workplace, image, table_metadata
 from models.settings import Settings
+
+if TYPE_CHECKING:
+    from models.corpus.config import CorpusConfig
 
 CORPUS = dg.AssetKey(["synthetic", "corpus"])
 
@@ -31,6 +34,17 @@ class CorpusStageConfig(dg.Config):
     workers: int = Field(0, description="Databases at a time; 0: as many as there are threads.")
 
 
+def corpus_config(config: CorpusStageConfig) -> "CorpusConfig":
+    """What to make and to try.
+
+    Raises:
+        ValueError: A setting has a value that it cannot have.
+    """
+    from models.corpus.config import CorpusConfig
+
+    return CorpusConfig(**config.model_dump(exclude={"workers"}))
+
+
 @dg.asset(
     key=CORPUS,
     group_name="synthetic_corpus",
@@ -45,16 +59,14 @@ def corpus(
     context: dg.AssetExecutionContext, config: CorpusStageConfig, workplace: Workplace
 ) -> dg.MaterializeResult[Any]:
     """Makes what is not there yet."""
-    from models.corpus.config import CorpusConfig
     from models.corpus.corpus import make_corpus
     from models.corpus.dial_study import dial_effects, dial_table, draw_dials
     from models.corpus.study import draw_gaps, gaps, read_corpus
 
-    plain = config.model_dump()
-    workers = plain.pop("workers") or workplace.threads
+    workers = config.workers or workplace.threads
     folder = corpus_folder(workplace.settings)
     try:
-        settings = CorpusConfig(**plain)
+        settings = corpus_config(config)
     except ValueError as fault:
         raise dg.Failure(f"the corpus's configuration: {fault}") from fault
     summary = make_corpus(settings, folder, workers, context.log.info)

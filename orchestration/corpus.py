@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from assets.corpus import CorpusStageConfig, corpus_folder
+from assets.corpus import CorpusStageConfig, corpus_config, corpus_folder
 from models.settings import Settings
 from orchestration.instance import prepare_environment
 from orchestration.jobs import CORPUS_JOB
@@ -20,9 +20,14 @@ from orchestration.run import follow
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the corpus's job as `dagster job execute` does; returns its exit code."""
+    """Runs the corpus's job as `dagster job execute` does; returns its exit code, 2 for bad input."""
     settings = Settings.from_environment()
     given = vars(_parse(arguments))
+    try:
+        corpus_config(CorpusStageConfig(**given))
+    except ValueError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
     config = {"ops": {"synthetic__corpus": {"config": given}}}
     command = [sys.executable, "-m", "dagster", "job", "execute"]
     command += ["-m", "orchestration.definitions", "-j", CORPUS_JOB]

@@ -24,10 +24,10 @@ def test_the_command_fills_the_bank_through_the_job(
     assert set(bank["family"]) == {"lightgbm", "rdl"}
 
 
-def test_a_setting_that_makes_no_sense_ends_with_its_reason(
+def test_a_setting_that_makes_no_sense_is_told_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("RELFORGE_HOME", str(tmp_path))
-    assert main(["--databases", "0", "--planted", "0"]) != 0
-    assert "FAILED" in capsys.readouterr().out
-    assert "at least one database" in (tmp_path / "logs" / "synthetic_corpus.log").read_text()
+    assert main(["--databases", "0", "--planted", "0"]) == 2
+    assert "error: a corpus needs at least one database" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
