@@ -26,5 +26,6 @@ synthesise: install
 ui: install
 	$(VENV)/bin/python -m orchestration.ui
 
+# Two workers, a core each.
 test: install
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

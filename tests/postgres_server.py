@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures import PATIENCE
+
 USER, PASSWORD = "admin", "s3cr3t-pa'ss/w@rd"
 
 
@@ -101,7 +103,7 @@ def postgres_server() -> Iterator[PostgresServer]:
                 cwd=folder,
                 stdout=output,
                 stderr=output,
-                timeout=600,
+                timeout=PATIENCE,
             )
 
     control = (str(binaries / "pg_ctl"), "-D", str(data), "-w")

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +15,7 @@ from typing import Any
 
 from models.artifacts import Artifact, ArtifactStore
 from models.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 600.0
-"""Seconds after which a run hangs; one on a slow or busy machine does not."""
+from tests.fixtures import PATIENCE, ROOT, wait_for
 
 
 @dataclass(frozen=True)
@@ -170,13 +167,22 @@ class Execution:
 class Started:
     process: subprocess.Popen[str]
 
-    def finish(self, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+    def finish(self) -> subprocess.CompletedProcess[str]:
         try:
-            output, _ = self.process.communicate(timeout=timeout)
+            output, _ = self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
         return subprocess.CompletedProcess(self.process.args, self.process.returncode, output, "")
+
+    def kill_once(self, condition: Callable[[], object]) -> None:
+        """Kills it, but none of its children, as soon as the condition holds."""
+        wait_for(lambda: condition() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.finish().stdout
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def verdicts(artifact: Artifact) -> str:

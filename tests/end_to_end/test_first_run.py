@@ -196,7 +196,7 @@ def test_a_name_that_no_database_has_is_told_with_those_that_are_declared(
     arguments = ["--source", "tiny-clab", "--output", tmp_path / "out"]
     offline = {"HF_HUB_OFFLINE": "1"}
     started = tiny.installation.start_module("orchestration.run", *arguments, **offline)
-    finished = started.finish(60)
+    finished = started.finish()
     assert finished.returncode == 2
     assert "tiny-clab" in finished.stdout
     assert "tiny_club" in finished.stdout, "the databases that are declared would have helped"

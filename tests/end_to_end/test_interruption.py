@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import PATIENCE, Installation, day
+from tests.end_to_end.installation import Installation, day
 
 AS_OF = day(TEST)
 EARLIER = day(TEST - timedelta(days=40))
@@ -47,15 +44,7 @@ def kill_in(stage: str, home: Installation, marker: Path) -> None:
         *("-j", TASK_JOB, "--tags", tags),
         DAGSTER_HOME=str(dagster_home),
     )
-    deadline = time.monotonic() + PATIENCE
-    while not marker.exists():
-        assert started.process.poll() is None, f"{stage}: {started.finish(10).stdout}"
-        assert time.monotonic() < deadline, f"{stage} was never reached"
-        time.sleep(0.02)
-    os.kill(started.process.pid, signal.SIGKILL)
-    started.process.wait(10)
-    assert started.process.stdout is not None
-    started.process.stdout.close()
+    started.kill_once(marker.exists)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc for dbt's open files")
@@ -108,7 +97,7 @@ def test_runs_at_once_give_what_they_give_one_after_the_other(
         arguments = ["--source", "tiny-club", "--task", "member-comes", "--as-of", date]
         started[output] = (date, elsewhere.start(*arguments, "--output", output))
     for _, run in started.values():
-        finished = run.finish(240)
+        finished = run.finish()
         assert finished.returncode == 0, finished.stdout
     assert tiny.installation.execute_here(TASK_JOB, EARLIER).success
     alone, together = tiny.installation.contents(), elsewhere.contents()

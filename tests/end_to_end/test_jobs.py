@@ -11,7 +11,8 @@ import pytest
 
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import PATIENCE, ROOT, Installation, day, new_installation
+from tests.end_to_end.installation import Installation, day, new_installation
+from tests.fixtures import PATIENCE, ROOT
 
 AS_OF = day(TEST)
 TRAINED, LATER = day(TEST - timedelta(days=15)), day(TEST + timedelta(days=18))

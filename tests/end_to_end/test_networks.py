@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from benchmarks import fisher_points
 from models.artifacts import Artifact
 from tests.end_to_end.club import TEST
 from tests.end_to_end.conftest import Tiny
-from tests.end_to_end.installation import PATIENCE, Execution, Installation, another_home, day
+from tests.end_to_end.installation import Execution, Installation, another_home, day
 from tests.end_to_end.networks import ENCODER, FAMILIES, NETWORK, small
 from tests.end_to_end.test_future import KEYS, rewritten, run_with
 
@@ -153,15 +150,8 @@ def test_a_run_killed_in_pretraining_and_in_training_goes_on_to_the_same_result(
             "dagster", *arguments, "--tags", tags, "-c", str(config),
             DAGSTER_HOME=str(other.home / "dagster"), **FAMILIES,
         )  # fmt: skip
-        deadline = time.monotonic() + PATIENCE
-        while not list((other.store.root / "work").glob(pattern)):
-            assert started.process.poll() is None, f"{pattern}: {started.finish(10).stdout}"
-            assert time.monotonic() < deadline, f"{pattern} was never written"
-            time.sleep(0.02)
-        os.kill(started.process.pid, signal.SIGKILL)
-        started.process.wait(10)
-        assert started.process.stdout is not None
-        started.process.stdout.close()
+        work = other.store.root / "work"
+        started.kill_once(lambda work=work, pattern=pattern: any(work.glob(pattern)))
     finished = other.execute_here(JOB, AS_OF, small("member_comes", RDL, FROM_TVE))
     assert finished.success, finished.messages()
     before, after = (

@@ -82,7 +82,7 @@ def run(
 ) -> Any:
     source = server.url("retail")
     module = ("orchestration.run", "--source", source, *arguments)
-    return installation.start_module(*module, PGPASSWORD=password).finish(150)
+    return installation.start_module(*module, PGPASSWORD=password).finish()
 
 
 def test_a_postgres_database_is_imported_reviewed_and_predicted_from(
@@ -118,7 +118,7 @@ def test_a_postgres_database_is_imported_reviewed_and_predicted_from(
 def test_a_new_row_in_postgres_is_noticed_by_the_next_run(
     installation: Installation, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    arguments = ("--as-of", "2022-01-01", "--output", tmp_path)
+    arguments = ("--output", tmp_path)
     run(installation, postgres_server, postgres_server.password, *arguments)
     again = run(installation, postgres_server, postgres_server.password, *arguments)
     assert " 0 computed" in again.stdout, again.stdout

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.fixtures import PATIENCE, ROOT
+
 LAYERS = ("models", "assets", "orchestration")
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 # Inside models, a package may import those to its left, and itself.
@@ -75,6 +76,6 @@ def test_every_module_of_models_can_be_imported_without_dagster():
         "assert not [m for m in sys.modules if m.startswith('dagster') and sys.modules[m]]\n"
     )
     finished = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
     )
     assert finished.returncode == 0, finished.stderr

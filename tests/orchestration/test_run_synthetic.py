@@ -11,7 +11,7 @@ import yaml
 from models.database.dbt_folder import DeclarationError
 from models.settings import Settings
 from orchestration import run
-from tests.fixtures import empty_project
+from tests.fixtures import PATIENCE, empty_project
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_a_second_run_finds_the_declaration_and_other_options_of_its_name_do_not
 
 def test_two_runs_that_import_the_same_database_at_once_share_it(settings, capsys):
     """Both have looked, and found nothing, before either imports."""
-    together, own = Barrier(2, timeout=60), local()
+    together, own = Barrier(2, timeout=PATIENCE), local()
     look = run._find
 
     def look_together(*arguments):

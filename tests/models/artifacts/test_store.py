@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.artifacts import ArtifactStore, Recipe
-from tests.fixtures import ROOT
+from tests.fixtures import PATIENCE, ROOT, wait_for
 
 RECIPE = Recipe("features", "shop/churn/2020", "c1", {"depth": 2}, {"staging": "s1"})
 
@@ -171,13 +170,6 @@ def start_build(store, signals, name, wait):
     return child
 
 
-def wait_for(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 def test_a_killed_build_shows_nothing_and_the_next_build_sweeps_it(store, tmp_path):
     child = start_build(store, tmp_path / "signals", "killed", "never")
     assert visible(store) == []
@@ -199,7 +191,7 @@ def test_two_processes_that_build_one_fingerprint_both_succeed_with_one_artifact
     signals = tmp_path / "signals"
     children = [start_build(store, signals, name, "go") for name in ("first", "second")]
     (signals / "go").touch()
-    told = [child.communicate(timeout=300)[0].split() for child in children]
+    told = [child.communicate(timeout=PATIENCE)[0].split() for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert told[0] == told[1]
     assert told[0][2] == "whole"

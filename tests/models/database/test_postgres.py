@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from datetime import date, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from models.database.attach import SourceError, open_source, parse_location
 from models.database.propose import propose_schema
 from models.database.schema import ForeignKey
+from tests.fixtures import PATIENCE
 from tests.postgres_server import (
     PASSWORD,
     PostgresServer,
@@ -190,6 +193,18 @@ def test_unknown_database_user_schema_and_port(postgres_server):  # noqa: F811
     message = failure(server.url(port=port))
     assert f"nothing answers at 127.0.0.1:{port}" in message
     assert "nothing answers" in failure("postgresql://admin@no-such-host.invalid/shop")
+
+
+def test_a_server_that_accepts_and_stays_silent_is_told(monkeypatch):
+    monkeypatch.setattr("models.database.attach.CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # Were no limit given to the driver, it would wait until the server goes.
+        gone = threading.Timer(PATIENCE, silent.close)
+        gone.start()
+        message = failure(f"postgresql://admin@127.0.0.1:{silent.getsockname()[1]}/shop")
+        gone.cancel()
+    assert "the server does not answer" in message
+    assert "timeout" in message
 
 
 def test_an_environment_url_may_hold_the_password(shop, postgres_server, monkeypatch):  # noqa: F811

@@ -16,7 +16,7 @@ from models.database.schema import Protocol, TaskType
 from models.families.bundle import attach_predictions, load_bundle
 from models.families.score import find_tables, main, visible_entities
 from models.learning.labels import LabelEncoder
-from tests.fixtures import ROOT
+from tests.fixtures import PATIENCE, ROOT
 from tests.models.dfs.shop import day, store
 from tests.models.tabular.trained import AS_OF
 
@@ -28,7 +28,7 @@ def score_in_a_fresh_process(bundle, tables, output, *options):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

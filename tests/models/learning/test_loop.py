@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +16,7 @@ from models.learning.checkpoint import FILE, read_checkpoint
 from models.learning.config import LoopConfig, epoch_seed, learning_rate_at
 from models.learning.device import held_gigabytes
 from models.learning.loop import fit
+from tests.fixtures import wait_for
 from tests.models.learning.small import CONFIG, Line, errors
 
 CPU = torch.device("cpu")
@@ -122,11 +122,12 @@ def test_training_leaves_the_global_random_state_alone():
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "tests.models.learning.small", str(tmp_path)]
     child = subprocess.Popen(command)
-    deadline = time.monotonic() + 600
-    while not (tmp_path / FILE).exists() or epochs_done(tmp_path) < 3:
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(
+        lambda: (
+            ((tmp_path / FILE).exists() and epochs_done(tmp_path) >= 3) or child.poll() is not None
+        )
+    )
+    assert child.poll() is None
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     done = epochs_done(tmp_path)

@@ -7,6 +7,7 @@ from models.quality.data_docs import fresh_directory
 from models.quality.raw import check_raw_tables
 from models.quality.staged import check_staged_tables
 from models.quality.training import check_training_table
+from tests.fixtures import PATIENCE
 from tests.models.quality.shop import NOW, SCHEMA, TASK, shop_frames, training_frame, write
 
 
@@ -59,4 +60,4 @@ def test_the_catalogue_needs_neither_great_expectations_nor_dagster_nor_pandas()
         " models.quality.staged, models.quality.training, models.quality.raw;"
         " assert not {'great_expectations', 'pandas'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

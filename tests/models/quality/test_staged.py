@@ -11,6 +11,7 @@ from models.database.schema import ForeignKey
 from models.quality import validation
 from models.quality.results import Severity, staged_check_names
 from models.quality.staged import check_staged_tables
+from tests.fixtures import PATIENCE
 from tests.models.quality.shop import (
     DAY,
     NOW,
@@ -277,6 +278,6 @@ def test_times_are_read_in_utc_wherever_the_machine_is(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=600,
+        timeout=PATIENCE,
     )
     assert done.stdout.strip() == str(NOW)

@@ -10,7 +10,6 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import optuna
 import pytest
@@ -21,10 +20,9 @@ from models.search.sampling import signature
 from models.search.storage import open_storage
 from models.search.study import run_study
 from models.search.workers import FAILURE, KILLED, add_ticket, claim, is_alive
+from tests.fixtures import PATIENCE, ROOT, wait_for
 from tests.models.search.toy import SPACE, TREES, config, evaluate, evaluate_slowly, plain
 from tests.postgres_server import postgres_server as postgres_server
-
-ROOT = Path(__file__).parents[3]
 
 
 def start(what, place):
@@ -38,11 +36,8 @@ def load(place):
 
 def kill_when_it_hangs(folder):
     process = start("hang", folder)
-    deadline = time.monotonic() + 600
-    while not (folder / "hangs").exists():
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: (folder / "hangs").exists() or process.poll() is not None)
+    assert process.poll() is None, process.stderr.read().decode()
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
@@ -99,7 +94,7 @@ def place(request, tmp_path, monkeypatch):
 def test_two_processes_share_a_study(place):
     processes = [start("work", place) for _ in range(2)]
     for process in processes:
-        _, errors = process.communicate(timeout=600)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors.decode()
     trials = load(place).get_trials()
     finished = [t for t in trials if t.state != TrialState.WAITING]

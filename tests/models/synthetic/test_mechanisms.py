@@ -262,7 +262,8 @@ def test_what_relatives_add_to_the_own_row_grows_with_the_dial(dial, kind):
             **{dial: Fixed(wanted)},
         )
         lifts = []
-        for seed in range(4):
+        # Without relatives there is nothing to add, whatever the seed.
+        for seed in range(4 if wanted else 1):
             rows = PlainRows()(blueprint, Streams(seed).child("rows"))
             made = sample(blueprint, settings, seed, rows=rows)
             for column in ("c2", "c3"):
