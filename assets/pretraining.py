@@ -231,7 +231,7 @@ def _probe(
 
     None where the task has no examples at this date, for which other tasks' jobs must not fail.
     """
-    from models.pretraining.probing import NoExamplesError
+    from models.database.training_table import NoExamplesError
 
     subject = training_tables.subject(schema, task, as_of)
     recipe = Recipe(

@@ -14,6 +14,10 @@ from models.database.staging import StageError
 from models.database.warehouse import Warehouse
 
 
+class NoExamplesError(ValueError):
+    """A task has no labelled training or no labelled validation rows at a date."""
+
+
 def check_as_of(schema: RelationalSchema, task: Task, as_of: datetime, newest: datetime) -> None:
     """Fails if the data end a whole window or more before `as_of`.
 

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from models.database.schema import Metric, Protocol, Task, TaskType
+from models.database.training_table import NoExamplesError
 from models.dfs.feature_table import seeds_of
 from models.learning.labels import LabelEncoder, watched_score
 from models.learning.outcome import PERCENTILES
@@ -31,10 +32,6 @@ from models.rdl.supervised import Reader
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse penalties that are tried, as in scikit-learn's `C`."""
 ITERATIONS = 300
-
-
-class NoExamplesError(ValueError):
-    """A task has no labelled training or no labelled validation rows at a date."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from models.database.schema import Metric, TaskType
+from models.database.training_table import NoExamplesError
 from models.pretraining.pretraining import pretrain
-from models.pretraining.probing import NoExamplesError, ProbeConfig, probe
+from models.pretraining.probing import ProbeConfig, probe
 from models.rdl.initialisation import load_pretrained
 from tests.models.pretraining.world import AGAIN, AS_OF, SCHEMA, config
 
